@@ -1,0 +1,106 @@
+"""SGD with PyTorch's form of momentum, as a Keras optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["PyTorchSGD"]
+
+
+@keras.saving.register_keras_serializable(package="keras_sgdr")
+class PyTorchSGD(keras.optimizers.Optimizer):
+    """SGD as `torch.optim.SGD` does it: the rate stays out of the momentum buffer.
+
+        g = g + weight_decay * p
+        b = momentum * b + g
+        p = p - learning_rate * b              (nesterov: p - learning_rate * (g + momentum * b))
+
+    `keras.optimizers.SGD` keeps the rate in its velocity: `m = momentum * m - learning_rate * g; p = p + m`.
+    Under a constant rate both make the same steps. When it changes they do not: at a restart from a low to a
+    high rate, this form scales the whole buffer by the new rate at once, Keras's form only the new gradient.
+
+    `momentum` and `weight_decay` enter the update in the precision of the variable. (`keras.optimizers.SGD`
+    on the TensorFlow backend rounds them to float32 even for float64 variables: there 0.9 is
+    0.8999999761581421.)
+
+    Example:
+
+    ```python
+    model.compile(keras_sgdr.optimizers.PyTorchSGD(0.01, momentum=0.9), loss=...)
+    ```
+
+    Args:
+        learning_rate: a float, a schedule, or a callable without arguments.
+        momentum: at least 0; 0 keeps no buffer.
+        nesterov: step along `g + momentum * b` in place of `b`; needs momentum.
+        weight_decay: coupled L2, added to the gradient after clipping, as in `torch.optim.SGD`. Every other
+            Keras optimizer means decoupled decay by this name. `exclude_from_weight_decay` works as it does
+            there.
+        **kwargs: what every `keras.optimizers.Optimizer` takes: clipping, `gradient_accumulation_steps`,
+            `use_ema`, `name` and so on.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        if not momentum >= 0:
+            raise ValueError(
+                f"`momentum` must be at least 0. Received: momentum={momentum}. Pass a number such as 0.9."
+            )
+        if nesterov and momentum == 0:
+            raise ValueError(
+                f"`nesterov=True` needs momentum. Received: momentum={momentum}. Pass a number such as 0.9."
+            )
+        if not (weight_decay or 0.0) >= 0:
+            raise ValueError(
+                f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}. Pass 0 for none."
+            )
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        self.momentum = momentum
+        self.nesterov = nesterov
+
+    def build(self, variables: list[Any]) -> None:
+        """Create a momentum buffer of zeros for each variable, unless momentum is 0."""
+        if self.built:
+            return
+        super().build(variables)
+        self.momentum_buffers = self.add_optimizer_variables(variables, "momentum") if self.momentum else []
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update `variable`, of any shape, given its gradient, already unscaled, averaged and clipped."""
+        dtype = variable.dtype
+        gradient = ops.cast(gradient, dtype)
+        if self.weight_decay and self._use_weight_decay(variable):
+            gradient = ops.add(gradient, ops.multiply(variable, _exactly(self.weight_decay, dtype)))
+        if self.momentum:
+            momentum = _exactly(self.momentum, dtype)
+            buffer = self.momentum_buffers[self._get_variable_index(variable)]
+            # A buffer of zeros makes the first one `b = g`, so PyTorch's special first step needs no case
+            # here.
+            self.assign(buffer, ops.add(ops.multiply(buffer, momentum), gradient))
+            gradient = ops.add(gradient, ops.multiply(buffer, momentum)) if self.nesterov else buffer
+        self.assign_sub(variable, ops.multiply(gradient, _exactly(learning_rate, dtype)))
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        # The base class would decay the variables themselves, decoupled; here it is part of the gradient.
+        del variables
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings from which `from_config` makes the same optimizer."""
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
+
+
+def _exactly(number: Any, dtype: Any) -> Any:
+    # Not `ops.cast`: on TensorFlow that makes a Python float a float32 on its way to float64.
+    return ops.convert_to_tensor(number, dtype)

@@ -1,0 +1,202 @@
+"""Learning rate schedules for PyTorch, stepped once a batch: SGDR and step decay.
+
+Both are pure functions of the number of updates made so far, so a resume at any batch, by `load_state_dict`
+or by `last_epoch`, goes on with the very numbers that an unbroken run would have used.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from torch_reference.cycles import Cycle, Cycles
+
+__all__ = ["SGDR", "StepDecay"]
+
+
+class SGDR(LRScheduler):
+    """Cosine annealing with warm restarts (Loshchilov & Hutter, arXiv 1608.03983), exact at every restart.
+
+    Update `k`, counted from 0, is made at `t = k / steps_per_epoch` epochs. In cycle `i`, which begins at
+    `t_i` and lasts `T_i = T_0 * T_mult**i` epochs, the rate is equation (5) of the paper, in float64:
+
+        eta = eta_min_i + 1/2 (eta_max_i - eta_min_i) (1 + cos(pi T_cur / T_i)),    T_cur = t - t_i
+
+    The cycle of an update and `T_cur / T_i` are computed in integers: no logarithm, no accumulated rounding.
+    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate.
+
+    To resume before update `k`, load the state dicts of both optimizer and scheduler, or make the scheduler
+    anew with `last_epoch=k - 1` on an optimizer whose groups hold `initial_lr`. (`last_epoch` is PyTorch's
+    name for the number of `step()` calls; here that is a number of updates.)
+
+    Args:
+        optimizer: the optimizer; the rate of each group is that group's eta_max.
+        T_0: length of the first cycle, in epochs; may be a fraction.
+        T_mult: each cycle is this many times as long as the one before; may be a fraction, also below 1. Then
+            cycles shorter than 1e-6 epochs are not run, and the last eta_min is held from there on.
+        eta_min: rate towards which every cycle anneals.
+        steps_per_epoch: updates in an epoch.
+        eta_max_decay: factor on eta_max at every restart.
+        eta_min_decay: factor on eta_min at every restart. eta_min_i is never above eta_max_i.
+        warmup: epochs of linear rise from eta_min to eta_max before the first cycle; may be a fraction.
+        cycles: after this many cycles the last eta_min is held. None: no end.
+        end: "exclusive", `T_cur` runs over [0, T_i) and eta_min is approached but not reached; "inclusive",
+            the last update of a cycle is made at exactly eta_min_i.
+        last_epoch: index of the last update made, -1 for none.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: float,
+        T_mult: float = 1,
+        eta_min: float = 0.0,
+        *,
+        steps_per_epoch: int,
+        eta_max_decay: float = 1.0,
+        eta_min_decay: float = 1.0,
+        warmup: float = 0.0,
+        cycles: int | None = None,
+        end: Literal["exclusive", "inclusive"] = "exclusive",
+        last_epoch: int = -1,
+    ) -> None:
+        _check_positive("T_0", T_0, "the length of the first cycle in epochs, such as T_0=10")
+        _check_positive("T_mult", T_mult, "the growth of the cycles, such as T_mult=2")
+        _check_positive("eta_max_decay", eta_max_decay, "a factor a restart, such as eta_max_decay=0.5")
+        _check_positive("eta_min_decay", eta_min_decay, "a factor a restart, such as eta_min_decay=0.5")
+        _check_not_negative("eta_min", eta_min, "the lowest rate, such as eta_min=0.0")
+        _check_not_negative("warmup", warmup, "the epochs before the first cycle, such as warmup=0.5")
+        _check_count("steps_per_epoch", steps_per_epoch, "the number of batches in an epoch")
+        if cycles is not None:
+            _check_count("cycles", cycles, "the number of cycles to run, or None for no end")
+        if end not in ("exclusive", "inclusive"):
+            raise ValueError(
+                f"`end` must be 'exclusive' or 'inclusive'. Received: end={end!r}. Pass 'inclusive' for a "
+                "last update of each cycle at exactly eta_min."
+            )
+        for index, group in enumerate(optimizer.param_groups):
+            eta_max = float(group.get("initial_lr", group["lr"]))
+            if eta_min > eta_max:
+                raise ValueError(
+                    "`eta_min` must not be above the rate of a parameter group. Received: "
+                    f"eta_min={eta_min} and lr={eta_max} in group {index}. Lower eta_min or raise that rate."
+                )
+
+        self.T_0 = float(T_0)
+        self.T_mult = float(T_mult)
+        self.eta_min = float(eta_min)
+        self.steps_per_epoch = steps_per_epoch
+        self.eta_max_decay = float(eta_max_decay)
+        self.eta_min_decay = float(eta_min_decay)
+        self.warmup = float(warmup)
+        self.cycles = cycles
+        self.end = end
+        self._cycles = self._make_cycles()
+        super().__init__(optimizer, last_epoch)
+
+    def cycle_at(self, step: int) -> Cycle:
+        """The cycle of update `step`: the first one also during warmup, the last one also after its end."""
+        return self._cycles.at(step)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]  # the base class allows tensors in the list
+        """The rate of each group for update `last_epoch`. From outside, call `get_last_lr()`."""
+        return [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count of updates and the settings, plain numbers that `torch.load(weights_only=True)` reads."""
+        return {name: value for name, value in super().state_dict().items() if name != "_cycles"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore count and settings. The rate in force is in the optimizer's state dict: load that too."""
+        super().load_state_dict(state_dict)
+        self._cycles = self._make_cycles()
+
+    def _make_cycles(self) -> Cycles:
+        return Cycles(self.T_0, self.T_mult, self.warmup, self.cycles, self.steps_per_epoch)
+
+    def _eta(self, eta_max_0: float, step: int) -> float:
+        cycle = self._cycles.at(step)
+        eta_max = eta_max_0 * self.eta_max_decay**cycle.index
+        eta_min = min(self.eta_min * self.eta_min_decay**cycle.index, eta_max)
+        start, length = cycle.start, cycle.length
+        # Python rounds the quotient of two integers correctly: each is the float64 nearest to the exact
+        # ratio.
+        if step < cycle.first:
+            return eta_min + (eta_max - eta_min) * (step * start.denominator / start.numerator)
+        if step >= cycle.stop:
+            return eta_min
+        T_cur = step * start.denominator - start.numerator  # in units of 1 / start.denominator updates
+        if self.end == "exclusive":
+            x = T_cur * length.denominator / (length.numerator * start.denominator)
+        else:
+            last = cycle.stop - 1
+            if cycle.first == last:
+                return eta_max
+            if step == last:
+                return eta_min
+            x = T_cur / (last * start.denominator - start.numerator)
+        if T_cur == 0:
+            return eta_max
+        return float(eta_min + 0.5 * (eta_max - eta_min) * (1 + np.cos(np.pi * x)))
+
+
+class StepDecay(LRScheduler):
+    """The baseline: the rate times `gamma` after every `step_size` epochs, held through each epoch.
+
+    PyTorch's `StepLR` counted in epochs, for a loop that steps its scheduler once a batch.
+
+    Args:
+        optimizer: the optimizer; each group decays from its own rate.
+        step_size: epochs between two decays, an integer.
+        gamma: factor of each decay.
+        steps_per_epoch: updates in an epoch.
+        last_epoch: index of the last update made, -1 for none.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        step_size: int = 60,
+        gamma: float = 0.1,
+        *,
+        steps_per_epoch: int,
+        last_epoch: int = -1,
+    ) -> None:
+        _check_count("step_size", step_size, "the epochs between two decays, such as step_size=60")
+        _check_positive("gamma", gamma, "the factor of each decay, such as gamma=0.1")
+        _check_count("steps_per_epoch", steps_per_epoch, "the number of batches in an epoch")
+        self.step_size = step_size
+        self.gamma = float(gamma)
+        self.steps_per_epoch = steps_per_epoch
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]  # the base class allows tensors in the list
+        """The rate of each group for update `last_epoch`. From outside, call `get_last_lr()`."""
+        epoch = self.last_epoch // self.steps_per_epoch
+        return [float(eta) * self.gamma ** (epoch // self.step_size) for eta in self.base_lrs]
+
+
+def _check_positive(name: str, value: float, fix: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be positive and finite. Received: {name}={value}. Pass {fix}.")
+
+
+def _check_not_negative(name: str, value: float, fix: str) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"`{name}` must be at least 0 and finite. Received: {name}={value}. Pass {fix}.")
+
+
+def _check_count(name: str, value: int, fix: str) -> None:
+    # A bool is an int to Python, but never a count.
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}. Pass {fix}.")
