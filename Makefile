@@ -1,0 +1,71 @@
+# `make test` and `make demo` work on a fresh clone with nothing but python3 (3.11 or later) and make.
+
+PYTHON := .venv/bin/python
+
+# The development machine's images and weights, where they lie beside the checkout. Elsewhere both stay empty.
+ANTS_BEES_DIR ?= $(abspath $(wildcard ../shared/data/hymenoptera_data))
+SGDR_WEIGHTS ?= $(abspath $(firstword $(wildcard ../shared/weights/*.safetensors)))
+export ANTS_BEES_DIR SGDR_WEIGHTS
+
+# Tests that hold on every backend; the rest of tests/ is about TensorFlow or about none.
+BACKEND_TESTS := tests/callbacks tests/test_schedules.py tests/test_optimizers.py tests/data
+
+PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
+COVERED := $(PYTEST) --cov --cov-append --cov-report=
+
+# A stamp a set of requirements, as old as the last install. `dev` holds all of `study`, so a demo is content with it.
+DEV := .venv/dev
+STUDY := $(or $(wildcard $(DEV)),.venv/study)
+
+.PHONY: test test-tensorflow test-jax test-torch test-parity demo lint parity bench figures wheel clean erase-coverage
+.NOTPARALLEL:
+
+test: lint erase-coverage test-tensorflow test-jax test-torch test-parity
+	$(PYTHON) -m coverage report --fail-under=95
+
+# Two workers share the cores: more threads in each would only wait for one another.
+test-tensorflow test-jax test-torch test-parity parity: export OMP_NUM_THREADS := 1
+
+test-tensorflow: $(DEV)
+	KERAS_BACKEND=tensorflow $(COVERED) tests
+
+test-jax test-torch: test-%: $(DEV)
+	KERAS_BACKEND=$* $(COVERED) $(BACKEND_TESTS)
+
+test-parity: $(DEV)
+	$(COVERED) parity_tests
+
+erase-coverage: $(DEV)
+	$(PYTHON) -m coverage erase
+
+demo: $(STUDY)
+	$(PYTHON) examples/finetune_ants_bees.py --output runs/demo $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))
+
+lint: $(DEV)
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+parity: $(DEV)
+	$(PYTEST) parity_tests
+
+bench: $(DEV)
+	$(PYTHON) -m pytest benchmarks --benchmark-only
+
+figures: $(DEV)
+	$(PYTHON) examples/make_figures.py
+
+wheel: $(DEV)
+	$(PYTHON) -m build --wheel
+
+clean:
+	rm -rf .venv build dist runs .coverage .coverage.* .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/study: EXTRAS := tensorflow,study
+$(DEV): EXTRAS := dev
+.venv/study $(DEV): pyproject.toml | .venv/bin/python
+	$(PYTHON) -m pip install --quiet --editable ".[$(EXTRAS)]"
+	touch $@
+
+.venv/bin/python:
+	python3 -m venv .venv
