@@ -1,0 +1,134 @@
+"""Pictures of schedules and of training runs. Each function takes axes, or makes them, and returns them.
+
+Lines differ in stroke and marker as well as in colour, so that they are told apart in a grey print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from math import ceil
+from typing import TYPE_CHECKING
+
+import keras
+
+from keras_sgdr.cycles import Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_history", "plot_learning_rate"]
+
+STROKES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v")
+# More markers than this on one line would hide it.
+MOST_MARKERS = 20
+
+
+def plot_learning_rate(
+    schedules: Schedule | Mapping[str, Schedule],
+    epochs: int,
+    ax: Axes | None = None,
+    *,
+    steps_per_epoch: int = 100,
+) -> Axes:
+    """Draw the learning rate of every update over the epochs, with the last update of each cycle marked.
+
+    Nothing is trained: these are the rates that `fit` would apply. Of many cycles only some ends are marked,
+    the last among them.
+
+    Args:
+        schedules: A schedule (`WarmRestarts`, `StepDecay`, or what has their `learning_rates` and
+            `cycle_ends`), or several under the names that the legend is to give them.
+        epochs: Epochs to draw.
+        ax: Axes to draw on; new ones if None.
+        steps_per_epoch: Updates in an epoch.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+    """
+    ax = _new_axes() if ax is None else ax
+    named = schedules if isinstance(schedules, Mapping) else {"": schedules}
+    for (label, schedule), stroke, marker in zip(named.items(), cycle(STROKES), cycle(MARKERS), strict=False):
+        rates = schedule.learning_rates(epochs, steps_per_epoch)
+        # Rounded first, since 1.1 epochs of 100 updates are 110.00000000000001 in floats.
+        ends = [ceil(round(end * steps_per_epoch, 6)) for end in schedule.cycle_ends(epochs)]
+        ax.plot(
+            [update / steps_per_epoch for update in range(len(rates))],
+            rates,
+            linestyle=stroke,
+            marker=marker if ends else None,
+            markevery=[end - 1 for end in ends[:: -(1 + len(ends) // MOST_MARKERS)]],
+            label=label,
+        )
+    ax.set_xlabel("Training time (epochs)")
+    ax.set_ylabel("Learning rate")
+    if isinstance(schedules, Mapping):
+        # Above the axes: curves that rise to the top at every restart leave no corner free.
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    return ax
+
+
+def plot_history(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]],
+    ax: Axes | None = None,
+    *,
+    metrics: Sequence[str] = ("loss", "val_loss"),
+    cycle_ends: Sequence[float] = (),
+) -> Axes:
+    """Draw what `fit` recorded after each epoch: restarts as vertical lines, ends of cycles as points.
+
+    Args:
+        history: What `fit` returned, or its `history` dictionary; of that the first entry counts as epoch 1.
+        ax: Axes to draw on; new ones if None.
+        metrics: Names of the entries to draw, a line each.
+        cycle_ends: Epochs that end a cycle, as from `WarmRestarts.cycle_ends`. A restart follows each, except
+            where the run ends.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+        ValueError: If the history has no such metric.
+    """
+    if isinstance(history, keras.callbacks.History):
+        recorded, epochs = history.history, [epoch + 1 for epoch in history.epoch]
+    else:
+        recorded, epochs = history, list(range(1, 1 + max(map(len, history.values()), default=0)))
+    if missing := [name for name in metrics if name not in recorded]:
+        raise ValueError(
+            f"`metrics` must name entries of the history. Received: metrics={tuple(metrics)}, of which "
+            f"{', '.join(missing)} was not recorded. Pass some of: {', '.join(recorded)}."
+        )
+
+    ax = _new_axes() if ax is None else ax
+    restarts = [end for end in cycle_ends if epochs and epochs[0] <= end < epochs[-1]]
+    for number, end in enumerate(restarts):
+        ax.axvline(end, color="0.6", linewidth=0.8, zorder=0, label="" if number else "restart")
+    for name, stroke, marker in zip(metrics, cycle(STROKES), cycle(MARKERS), strict=False):
+        ends = [index for index, epoch in enumerate(epochs) if epoch in cycle_ends]
+        ax.plot(
+            epochs,
+            recorded[name],
+            linestyle=stroke,
+            marker=marker if ends else None,
+            markevery=ends,
+            label=name,
+        )
+    ax.set_xlabel("Epochs completed")
+    ax.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
+    ax.legend(title="points: ends of cycles" if len(cycle_ends) else None)
+    return ax
+
+
+def _new_axes() -> Axes:
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError as error:
+        raise ImportError('Drawing needs matplotlib: pip install "keras-sgdr[plot]"') from error
+    _, ax = plt.subplots(layout="constrained")
+    return ax

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import keras
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from keras_sgdr.cycles import StepDecay, WarmRestarts
+from keras_sgdr.plotting import plot_history, plot_learning_rate
+
+LOSSES = {"loss": [5.0, 4.0, 3.0, 4.5, 3.5, 2.5, 2.0], "val_loss": [6.0, 5.0, 4.0, 5.5, 4.5, 3.5, 3.0]}
+
+
+@pytest.fixture(autouse=True)
+def figures() -> Iterator[None]:
+    """Draw without a display, and leave no figure open."""
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+def marked(line: Line2D) -> list[float]:
+    """Positions in epochs of the line's markers."""
+    indices = line.get_markevery()
+    assert isinstance(indices, list)
+    return sorted(float(x) for x in np.asarray(line.get_xdata())[indices])
+
+
+def legend(ax: Axes) -> list[str]:
+    drawn = ax.get_legend()
+    assert drawn is not None
+    return [text.get_text() for text in drawn.get_texts()]
+
+
+def test_learning_rate_curve_holds_every_update() -> None:
+    schedule = WarmRestarts(2, 2, eta_max=0.1)
+    ax = plot_learning_rate(schedule, 6, steps_per_epoch=5)
+    (line,) = ax.lines
+    np.testing.assert_array_equal(line.get_ydata(), schedule.learning_rates(6, 5))
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(30) / 5)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Training time (epochs)", "Learning rate")
+    assert ax.get_legend() is None
+
+
+# T_0=1.1 at 100 updates: in floats the cycle ends at update 110.00000000000001.
+# T_0=0.25 at 10 updates: the cycle ends between two updates, the last that begins in it is marked.
+@pytest.mark.parametrize(
+    ("T_0", "steps_per_epoch", "last_updates"),
+    [(2, 10, [19]), (1.1, 100, [109, 219]), (0.25, 10, [2, 4, 7, 9])],
+)
+def test_last_update_of_each_cycle_is_marked(
+    T_0: float, steps_per_epoch: int, last_updates: list[int]
+) -> None:
+    epochs = 1 if T_0 < 1 else 3
+    ax = plot_learning_rate(WarmRestarts(T_0, 1, eta_max=0.1), epochs, steps_per_epoch=steps_per_epoch)
+    assert marked(ax.lines[0]) == [update / steps_per_epoch for update in last_updates]
+
+
+def test_many_cycles_are_marked_sparsely_and_the_last_always() -> None:
+    ax = plot_learning_rate(WarmRestarts(1, 1, eta_max=0.1), 99, steps_per_epoch=2)
+    marks = marked(ax.lines[0])
+    assert 10 <= len(marks) <= 21
+    assert marks[-1] == 98.5
+
+
+def test_several_schedules_differ_in_stroke_and_marker_not_in_colour_alone() -> None:
+    named = {f"T_0={T_0}": WarmRestarts(T_0, 2, eta_max=0.1) for T_0 in (1, 2, 3)} | {
+        "steps": StepDecay(0.1, 3)
+    }
+    ax = plot_learning_rate(named, 9)
+    looks = {(line.get_linestyle(), line.get_marker()) for line in ax.lines}
+    assert len({stroke for stroke, _ in looks}) == len({marker for _, marker in looks}) == 4
+    assert legend(ax) == list(named)
+
+
+def test_schedule_without_cycles_has_no_marks() -> None:
+    (line,) = plot_learning_rate(StepDecay(0.1, 2), 4).lines
+    assert line.get_marker() == "None"
+    assert marked(line) == []
+
+
+def test_given_axes_are_drawn_on_and_returned() -> None:
+    _, (above, below) = plt.subplots(2)
+    assert plot_learning_rate(WarmRestarts(2, eta_max=0.1), 2, above) is above
+    assert plot_history(LOSSES, below) is below
+    assert above.lines
+    assert below.lines
+    assert len(plt.get_fignums()) == 1
+
+
+def test_history_marks_restarts_and_ends_of_cycles() -> None:
+    #  epoch    1  2  3 | 4  5  6  7
+    #  cycles         end^         ^end, and no restart after the last epoch
+    ax = plot_history(LOSSES, cycle_ends=[3, 7])
+    restart, loss, val_loss = ax.lines
+    assert list(np.asarray(restart.get_xdata())) == [3, 3]
+    for line, name in ((loss, "loss"), (val_loss, "val_loss")):
+        assert list(np.asarray(line.get_xdata())) == [1, 2, 3, 4, 5, 6, 7]
+        assert list(np.asarray(line.get_ydata())) == LOSSES[name]
+        assert marked(line) == [3, 7]
+    assert loss.get_linestyle() != val_loss.get_linestyle()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs completed", "loss")
+    assert legend(ax) == ["restart", "loss", "val_loss"]
+
+
+def test_restart_between_epochs_is_a_line_without_a_point() -> None:
+    restart, loss, _ = plot_history(LOSSES, cycle_ends=[2.5]).lines
+    assert list(np.asarray(restart.get_xdata())) == [2.5, 2.5]
+    assert marked(loss) == []
+
+
+def test_history_of_a_late_start_keeps_its_epochs() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = model.fit(np.ones((4, 1)), np.ones((4, 1)), initial_epoch=5, epochs=8, verbose=0)
+    ax = plot_history(history, metrics=["loss"], cycle_ends=[3, 7])
+    restart, loss = ax.lines
+    assert list(np.asarray(loss.get_xdata())) == [6, 7, 8]
+    assert list(np.asarray(restart.get_xdata())) == [7, 7]
+    assert marked(loss) == [7]
+
+
+def test_unknown_metric_names_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r"metrics=\('loss', 'f1'\), of which f1 .*Pass some of: loss, val_loss\."
+    ):
+        plot_history(LOSSES, metrics=("loss", "f1"))
+    assert plt.get_fignums() == []
+
+
+def test_missing_matplotlib_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-sgdr\[plot\]"'):
+        plot_learning_rate(WarmRestarts(2, eta_max=0.1), 2)
