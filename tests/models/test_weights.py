@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from keras_sgdr.models import load_state_dict, resnet, state_dict, weights
+from keras_sgdr.models.pth import read_pth
+
+State = dict[str, np.ndarray[Any, Any]]
+
+
+def small_net(classes: int = 3) -> keras.Model:
+    """Named as a torch module with `conv1`, `layer1.0.bn1`, `fc`."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3, use_bias=False, name="conv1"),
+            keras.layers.BatchNormalization(name="layer1_0_bn1"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(classes, name="fc"),
+        ],
+        name="small",
+    )
+
+
+def random_state(classes: int = 3, dtype: str = "float32") -> State:
+    generator = np.random.default_rng(0)
+    shapes = {"conv1.weight": (4, 3, 3, 3), "fc.weight": (classes, 4), "fc.bias": (classes,)}
+    shapes |= {f"layer1.0.bn1.{name}": (4,) for name in ("weight", "bias", "running_mean", "running_var")}
+    return {name: generator.random(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def assert_unchanged(model: keras.Model, before: list[Any]) -> None:
+    for ours, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_state_dict_gives_back_what_was_loaded() -> None:
+    model, state = small_net(), random_state()
+    assert load_state_dict(model, state | {"layer1.0.bn1.num_batches_tracked": np.array(7)}) == []
+    assert state_dict(model).keys() == state.keys()
+    for name, tensor in state_dict(model).items():
+        np.testing.assert_array_equal(tensor, state[name], strict=True)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(model.get_layer("conv1").kernel)[2, 1, 0, 3],
+        state["conv1.weight"][3, 0, 2, 1],
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_tensors_are_cast_to_the_precision_of_the_model(dtype: str) -> None:
+    model, state = small_net(), random_state(dtype=dtype)
+    load_state_dict(model, state)
+    for name, tensor in state_dict(model).items():
+        np.testing.assert_array_equal(tensor, state[name].astype("float32"), strict=True)
+
+
+def test_safetensors_file_loads(tmp_path: Path) -> None:
+    model, state = small_net(), random_state(dtype="float16")
+    save_file(state, tmp_path / "small.safetensors")
+    load_state_dict(model, tmp_path / "small.safetensors")
+    np.testing.assert_array_equal(state_dict(model)["conv1.weight"], state["conv1.weight"].astype("float32"))
+
+
+def test_resnet50_of_a_file_has_its_tensors_and_a_new_head(
+    reference: Path, pretrained_weights: Path | None
+) -> None:
+    # The development weights where they are found; else what torchvision's initialisation gave.
+    path = pretrained_weights or reference / "resnet50.pth"
+    model = resnet(50, path, classes=2)
+    ours = state_dict(model)
+    theirs = load_file(path) if path.suffix == ".safetensors" else read_pth(path)
+    backbone = [name for name in theirs if not name.startswith("fc.") and "num_batches" not in name]
+    assert len(backbone) == 53 + 4 * 53
+    for name in backbone:
+        np.testing.assert_array_equal(ours[name], theirs[name].astype("float32"), strict=True)
+    assert ours["fc.weight"].shape == (2, 2048)
+    assert 0 < np.abs(ours["fc.weight"]).max() <= 2048**-0.5
+
+
+def test_head_of_another_class_count_stays_as_it_is() -> None:
+    model = small_net(classes=2)
+    before = state_dict(model)
+    assert load_state_dict(model, random_state(classes=3)) == ["fc.bias", "fc.weight"]
+    np.testing.assert_array_equal(state_dict(model)["fc.weight"], before["fc.weight"])
+    np.testing.assert_array_equal(state_dict(model)["conv1.weight"], random_state()["conv1.weight"])
+
+
+def without(*names: str) -> State:
+    return {name: tensor for name, tensor in random_state().items() if name not in names}
+
+
+def test_missing_head_stays_as_it_is() -> None:
+    model = small_net()
+    assert load_state_dict(model, without("fc.weight", "fc.bias")) == ["fc.bias", "fc.weight"]
+    assert load_state_dict(model, random_state()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "lines"),
+    [
+        (without("layer1.0.bn1.bias"), [r"missing: layer1\.0\.bn1\.bias \(4,\)"]),
+        (without("fc.bias"), [r"missing: fc\.bias \(3,\)"]),
+        (random_state() | {"layer2.weight": np.zeros(5)}, [r"unexpected: layer2\.weight \(5,\)"]),
+        (
+            random_state() | {"conv1.weight": np.zeros((4, 1, 3, 3))},
+            [r"of another shape: conv1\.weight \(4, 1, 3, 3\) instead of \(4, 3, 3, 3\)"],
+        ),
+        (
+            random_state() | {"fc.weight": np.zeros((3, 5))},
+            [r"of another shape: fc\.weight \(3, 5\) instead of \(3, 4\)"],
+        ),
+        (
+            without("conv1.weight") | {f"{letter}.weight": np.zeros(1) for letter in "abcdefghij"},
+            [r"missing: conv1\.weight \(4, 3, 3, 3\)", r"unexpected: a\.weight \(1,\), .*, and 2 more"],
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_changed(state: State, lines: list[str]) -> None:
+    model = small_net()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="The state dict must have the tensors of small") as error:
+        load_state_dict(model, state)
+    for line in lines:
+        assert error.match(line)
+    assert error.match(r"Nothing was loaded\. Pass the weights of torchvision's network of the same depth")
+    assert_unchanged(model, before)
+
+
+def test_unknown_kind_of_file() -> None:
+    with pytest.raises(ValueError, match=r"must be a \.safetensors, \.pth or \.pt file.* Received: a\.keras"):
+        load_state_dict(small_net(), "a.keras")
+
+
+def test_damaged_safetensors_file(tmp_path: Path) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    with pytest.raises(
+        ValueError, match=r"must be a whole \.safetensors file\. Received: .*cut\.safetensors"
+    ):
+        load_state_dict(small_net(), tmp_path / "cut.safetensors")
+
+
+def test_missing_safetensors_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-sgdr\[study\]"'):
+        load_state_dict(small_net(), "some.safetensors")
+
+
+def test_published_file_is_downloaded_and_verified(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (reference / "resnet50.pth").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"resnet50-{digest[:8]}.pth"
+    (tmp_path / name).write_bytes(content)
+    asked = []
+
+    def get_file(fname: str, origin: str, cache_subdir: str) -> str:
+        asked.append(origin)
+        return str(tmp_path / fname)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    monkeypatch.setitem(weights.IMAGENET_FILES, 50, name)
+    model = resnet(50, "imagenet")
+    assert asked == [f"https://download.pytorch.org/models/{name}"]
+    theirs = read_pth(reference / "resnet50.pth")["fc.weight"]
+    np.testing.assert_array_equal(state_dict(model)["fc.weight"], theirs.astype("float32"))
+
+    (tmp_path / name).write_bytes(content + b"\0")
+    with pytest.raises(
+        ValueError, match=rf"SHA-256 of {name} must begin with {digest[:8]}\. .*Delete the file"
+    ):
+        weights.download_imagenet(50)
