@@ -90,7 +90,7 @@ def train(
             optimizer.zero_grad()
             logits = model(images)
             loss = nn.functional.cross_entropy(logits, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             run.rates.append(float(optimizer.param_groups[0]["lr"]))
             optimizer.step()
             # Kept as tensors until the epoch ends: reading one back makes the accelerator wait.
@@ -135,7 +135,8 @@ def _means(
     """Loss and accuracy as means over samples, not over batches: the last batch may be smaller."""
     if not sizes:
         raise ValueError(
-            f"Every epoch must bring at least one batch. Received: none for {phase} in epoch {epoch}."
+            f"An epoch must bring at least one batch. Received: no batch for {phase} in epoch {epoch}. Pass "
+            "a function that returns new batches at every call, not an iterator that is used up."
         )
     values = torch.stack(losses).tolist()
     samples = sum(sizes)

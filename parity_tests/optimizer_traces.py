@@ -1,0 +1,124 @@
+"""Weights under SGD in each framework's own optimizers and in our mirrors of them: one framework a process.
+
+    KERAS_BACKEND=tensorflow python -m parity_tests.optimizer_traces keras OUT.npz
+    python -m parity_tests.optimizer_traces torch OUT.npz
+
+All walk down the same float64 quadratic at the same rates, which restart half way, where the two forms part.
+OUT.npz holds, under "form/case", an array of weights of shape (updates + 1, 2, 3).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Keras on TensorFlow rounds hyperparameters to float32. These are float32 numbers to begin with, so that all
+# compute with the same ones; EXACT_MOMENTUM is not.
+MOMENTUM = float(np.float32(0.9))
+DECAY = float(np.float32(0.01))
+EXACT_MOMENTUM = 0.9
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "momentum": {"momentum": MOMENTUM},
+    "nesterov": {"momentum": MOMENTUM, "nesterov": True},
+    "decay": {"weight_decay": DECAY},
+    "momentum_decay": {"momentum": MOMENTUM, "weight_decay": DECAY},
+    "nesterov_decay": {"momentum": MOMENTUM, "nesterov": True, "weight_decay": DECAY},
+    "exact_momentum": {"momentum": EXACT_MOMENTUM},
+}
+
+# Two cycles of 20 updates: the rate falls to near 0 and jumps back to 0.1.
+RATES: list[float] = [0.05 * (1 + np.cos(np.pi * (k % 20) / 20)) for k in range(40)]
+
+_random = np.random.default_rng(0)
+START: Array = _random.normal(size=(2, 3))
+TARGET: Array = _random.normal(size=(2, 3))
+CURVATURE: Array = np.geomspace(0.05, 5.0, 6).reshape(2, 3)
+
+
+def gradient(weights: Array) -> Array:
+    """Of the quadratic, computed in NumPy so that only the optimizers differ."""
+    return CURVATURE * (weights - TARGET)
+
+
+def torch_path(optimizer_class: Any, settings: dict[str, Any]) -> Array:
+    """Weights before the first update and after each, under a PyTorch optimizer."""
+    import torch
+
+    p = torch.nn.Parameter(torch.from_numpy(START.copy()))
+    optimizer = optimizer_class([p], lr=RATES[0], **settings)
+    path = [START]
+    for rate in RATES:
+        optimizer.param_groups[0]["lr"] = rate
+        p.grad = torch.from_numpy(gradient(path[-1]))
+        optimizer.step()
+        path.append(p.detach().numpy().copy())
+    return np.stack(path)
+
+
+def keras_path(optimizer_class: Any, settings: dict[str, Any]) -> Array:
+    """Weights before the first update and after each, under a Keras optimizer."""
+    import keras
+
+    variable = keras.Variable(START, dtype="float64")
+    optimizer = optimizer_class(RATES[0], **settings)
+    path = [START]
+    for rate in RATES:
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(gradient(path[-1]), "float64")], [variable])
+        path.append(np.array(keras.ops.convert_to_numpy(variable)))
+    return np.stack(path)
+
+
+def torch_traces() -> dict[str, Array]:
+    """`torch.optim.SGD` ("pytorch") and `torch_reference.optimizers.KerasSGD` ("keras")."""
+    import torch
+
+    from torch_reference.optimizers import KerasSGD
+
+    forms: dict[str, Any] = {"pytorch": torch.optim.SGD, "keras": KerasSGD}
+    return {f"{form}/{case}": torch_path(forms[form], CASES[case]) for form in forms for case in CASES}
+
+
+def keras_traces() -> dict[str, Array]:
+    """`keras_sgdr.optimizers.PyTorchSGD` ("pytorch") and `keras.optimizers.SGD` ("keras")."""
+    import keras
+
+    from keras_sgdr.optimizers import PyTorchSGD
+
+    keras.config.set_floatx("float64")
+    forms: dict[str, Any] = {"pytorch": PyTorchSGD, "keras": keras.optimizers.SGD}
+    return {f"{form}/{case}": keras_path(forms[form], CASES[case]) for form in forms for case in CASES}
+
+
+def load_traces(side: str, backend: str | None, path: Path) -> dict[str, Array]:
+    """Make the traces of `side` ("torch", or "keras" on `backend`) in a process of its own."""
+    environment = dict(os.environ, JAX_ENABLE_X64="1")
+    if backend is not None:
+        environment["KERAS_BACKEND"] = backend
+    root = Path(__file__).resolve().parent.parent
+    result = subprocess.run(
+        [sys.executable, "-m", "parity_tests.optimizer_traces", side, str(path)],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+if __name__ == "__main__":
+    arrays: dict[str, Any] = torch_traces() if sys.argv[1] == "torch" else keras_traces()
+    np.savez(sys.argv[2], **arrays)

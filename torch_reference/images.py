@@ -1,0 +1,90 @@
+"""The tutorial's ants and bees: two folders of images, decoded once, augmented as torchvision does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+from torchvision.transforms.functional import pil_to_tensor
+
+__all__ = ["AntsBees", "find_folder"]
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def find_folder(data: Path | None) -> Path:
+    """The given folder, else `$ANTS_BEES_DIR`, else `data/hymenoptera_data`.
+
+    Raises:
+        FileNotFoundError: if the one found first has no `train` and `val` in it.
+    """
+    folder = data or Path(os.environ.get("ANTS_BEES_DIR") or Path("data", "hymenoptera_data"))
+    if not all((folder / split).is_dir() for split in ("train", "val")):
+        raise FileNotFoundError(
+            f"The images must lie in two folders, train and val. Received: data={str(folder)!r}. Extract "
+            "hymenoptera_data.zip of PyTorch's transfer-learning tutorial and pass its folder, as --data or "
+            "in $ANTS_BEES_DIR."
+        )
+    return folder
+
+
+class AntsBees:
+    """Batches of both splits, kept in memory as uint8 and transformed on the way out.
+
+    Training: random resized crop, random flip, in a new order each epoch. Validation: the tutorial's centre
+    crop, at the same ratio of 256 to 224.
+
+    Args:
+        folder: holds `train` and `val`, and in each a folder a class.
+        image_size: pixels of a side.
+        batch_size: images in a batch; the last one of an epoch may be smaller.
+        seed: with the epoch it decides order, crops and flips, so a resumed run sees the same images.
+        device: where the batches are to be.
+
+    Attributes:
+        classes: names of the classes in the order of their labels.
+        steps_per_epoch: training batches in an epoch.
+    """
+
+    def __init__(
+        self, folder: Path, image_size: int, batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        train = ImageFolder(str(folder / "train"), transform=pil_to_tensor)
+        self.classes: list[str] = train.classes
+        self._train: list[tuple[Tensor, int]] = list(train)
+        self.steps_per_epoch = -(-len(self._train) // batch_size)
+        to_float = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(_MEAN, _STD)]
+        self._augment = v2.Compose(
+            [v2.RandomResizedCrop(image_size, antialias=True), v2.RandomHorizontalFlip(), *to_float]
+        )
+        crop = v2.Compose(
+            [v2.Resize(image_size * 256 // 224, antialias=True), v2.CenterCrop(image_size), *to_float]
+        )
+        validation = ImageFolder(str(folder / "val"), transform=pil_to_tensor)
+        self._validation = [(crop(image), label) for image, label in validation]
+        self._batch_size, self._seed, self._device = batch_size, seed, device
+
+    def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The training batches of an epoch: normalised float32 images (N, 3, H, W), labels (N,)."""
+        # v2 draws from torch's global generator: put its state back, for whoever draws from it next.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed * 1_000_003 + epoch)
+            order = torch.randperm(len(self._train)).tolist()
+            images = [(self._augment(self._train[i][0]), self._train[i][1]) for i in order]
+        return self._batches(images)
+
+    def validation(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The validation batches, the same after every epoch."""
+        del epoch
+        return self._batches(self._validation)
+
+    def _batches(self, samples: list[tuple[Tensor, int]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for first in range(0, len(samples), self._batch_size):
+            images, labels = zip(*samples[first : first + self._batch_size], strict=True)
+            batch = torch.stack(images).to(self._device, memory_format=torch.channels_last)
+            yield batch, torch.tensor(labels, device=self._device)

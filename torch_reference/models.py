@@ -1,0 +1,93 @@
+"""torchvision's ResNets with weights from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+__all__ = ["read_state_dict", "resnet"]
+
+# `fc` is made anew for every task; the counters steer only BatchNorm layers without a momentum, of which
+# there are none.
+_NOT_NEEDED = ("fc.", "num_batches_tracked")
+
+
+def resnet(depth: int, weights: str = "imagenet", classes: int = 2) -> nn.Module:
+    """torchvision's ResNet with a new last layer.
+
+    Args:
+        depth: 50, 101 or 152.
+        weights: "imagenet" (torchvision's default weights, downloaded once), "none" (random), or the path of
+            a `.safetensors` or `.pth` state dict in torchvision's names; its `fc`, if any, is not used.
+        classes: units of the last layer, drawn from torch's default initialisation.
+
+    Returns:
+        The model, in float32.
+
+    Raises:
+        ValueError: if the depth is unknown, or the file does not hold these tensors.
+        FileNotFoundError: if there is no such file.
+    """
+    if depth not in (50, 101, 152):
+        raise ValueError(f"`depth` must be 50, 101 or 152. Received: depth={depth}. Pass depth=50.")
+    name = f"resnet{depth}"
+    model: nn.Module = torchvision.models.get_model(name)
+    if weights == "imagenet":
+        state = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(check_hash=True)
+        _load(model, state, weights)
+    elif weights != "none":
+        _load(model, read_state_dict(Path(weights)), weights)
+    model.fc = nn.Linear(2048, classes)
+    return model
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a state dict without executing code from the file.
+
+    Raises:
+        ValueError: if the name ends in neither `.safetensors` nor `.pth`.
+        FileNotFoundError: if there is no such file.
+    """
+    if path.suffix not in (".safetensors", ".pth"):
+        raise ValueError(
+            "`weights` must be 'imagenet', 'none', or a .safetensors or .pth file. Received: "
+            f"weights={str(path)!r}. Pass one of these."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path."
+        )
+    if path.suffix == ".pth":
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    from safetensors.torch import load_file
+
+    return dict(load_file(path))
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    expected = {name: value for name, value in model.state_dict().items() if _is_needed(name)}
+    given = {name: value for name, value in state.items() if _is_needed(name)}
+    wrong = [
+        *(f"{name} is missing" for name in expected.keys() - given.keys()),
+        *(f"{name} is not in the model" for name in given.keys() - expected.keys()),
+        *(
+            f"{name} has shape {tuple(given[name].shape)}, not {tuple(expected[name].shape)}"
+            for name in expected.keys() & given.keys()
+            if given[name].shape != expected[name].shape
+        ),
+    ]
+    if wrong:
+        shown = "; ".join(sorted(wrong)[:5])
+        raise ValueError(
+            f"The weights must fit the model. Received: weights={source!r}, of which {len(wrong)} tensors "
+            f"differ: {shown}. Pass weights of the same depth, in torchvision's names."
+        )
+    model.load_state_dict(given, strict=False)
+
+
+def _is_needed(name: str) -> bool:
+    return not (name.startswith(_NOT_NEEDED[0]) or name.endswith(_NOT_NEEDED[1]))
