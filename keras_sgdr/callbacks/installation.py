@@ -1,0 +1,207 @@
+"""Putting a `FitRate` into a model's optimizers for the length of one `fit`, and taking it out whatever happens.
+
+Keras has no public way back from a schedule to a float rate, and `optimizer.learning_rate = schedule` drops the
+rate's variable from the optimizer's state. So the private attribute behind that property is pointed elsewhere and
+back, and the variable stays where it is: files saved before, during and after `fit` have one layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+from keras_sgdr.cycles import FloatArray
+from keras_sgdr.schedules import FitRate, own_rate
+
+__all__ = ["Installation", "refuse_companions"]
+
+
+class Installation:
+    """The learning rates of one model's optimizers, and their replacement during `fit`.
+
+    Making one changes nothing.
+
+    Args:
+        model: A compiled model.
+
+    Attributes:
+        own_rates: The optimizers' own learning rates.
+
+    Raises:
+        ValueError: If the model is not compiled, or an optimizer has no learning rate of its own that is a float.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if getattr(model, "optimizer", None) is None:
+            raise ValueError(
+                "`SGDR` sets the learning rate of the model's optimizer, so the model must be compiled. "
+                f"Received: model={getattr(model, 'name', model)!r} without an optimizer. Call `model.compile(...)`."
+            )
+        self._model = model
+        self._optimizers = list(_optimizers_of(model))
+        for optimizer in self._optimizers:
+            rate = getattr(optimizer, "_learning_rate", None)
+            if not isinstance(rate, keras.Variable):
+                raise ValueError(
+                    "`SGDR` needs an optimizer whose learning rate is a float, which it replaces during `fit`. "
+                    f"Received: {type(optimizer).__name__} with learning_rate={rate!r}. Compile with a float, such as "
+                    "`keras.optimizers.SGD(0.1)`."
+                )
+        self.own_rates = [own_rate(optimizer._learning_rate) for optimizer in self._optimizers]
+        self._rates: list[FitRate] = []
+
+    def install(self, tables: Sequence[FloatArray], *, counts_batches: bool) -> None:
+        """Put the learning rates of this `fit` in place, one table an optimizer (see `FitRate`)."""
+        scaler = self._model.optimizer if hasattr(self._model.optimizer, "inner_optimizer") else None
+        strategy = getattr(self._model, "distribute_strategy", None)
+        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+            self._rates = [
+                FitRate(
+                    optimizer._learning_rate,
+                    (scaler or optimizer)._iterations,
+                    table,
+                    counts_batches=counts_batches,
+                    refuse=self._refuse,
+                )
+                for optimizer, table in zip(self._optimizers, tables, strict=True)
+            ]
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+            optimizer._learning_rate = rate
+        self._undo_counting = count_batches(scaler, self._rates) if scaler is not None else None
+        self._make_train_function = self._model.make_train_function
+        self._model.make_train_function = self._on_make_train_function
+        self._rebuild()
+
+    def place(self, position: int) -> None:
+        """Let the next batch have the rates at `position` of the tables."""
+        moved = [rate.place(position) for rate in self._rates]
+        # Elsewhere the compiled step reads the position from a variable; JAX has compiled it in.
+        if any(moved) and keras.config.backend() == "jax":
+            self._rebuild()
+
+    def rest(self) -> list[tuple[str, float]]:
+        """Name and last applied rate of each optimizer, which is also what they show until the next epoch."""
+        return [(optimizer.name, rate.rest()) for optimizer, rate in zip(self._optimizers, self._rates, strict=True)]
+
+    def remove(self) -> None:
+        """Leave the model as it was before `install`; the next training compiles its step anew."""
+        if not self._rates:
+            return
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+            optimizer._learning_rate = rate.own
+        self._rates = []
+        if self._undo_counting is not None:
+            self._undo_counting()
+        del self._model.make_train_function
+        self._model.train_function = None
+
+    def _rebuild(self) -> None:
+        self._make_train_function(force=True)
+
+    def _on_make_train_function(self, force: bool = False) -> Any:
+        # `fit` makes the train function, without force, before it calls any callback. So this is another training, and
+        # the one before was left by an exception, which Keras tells no callback of.
+        if not force:
+            self.remove()
+            return self._model.make_train_function()
+        return self._make_train_function(force=True)
+
+    def _refuse(self, value: float) -> None:
+        calling = _calling_list()
+        if calling is None and not _is_fitting(self._model):
+            self.remove()
+            self._model.optimizer.learning_rate = value
+            return
+        culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
+        raise ValueError(
+            f"During `fit` only `SGDR` sets the learning rate. Received: learning_rate={value} from {culprit}. "
+            "Leave out one of the two."
+        )
+
+
+def _optimizers_of(model: Any) -> Iterator[Any]:
+    """The optimizers that hold a learning rate: inside loss scaling, and each of a `MultiOptimizer`'s."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not hasattr(optimizer, "optimizers"):
+        yield optimizer
+        return
+    if not optimizer.built and model.built:
+        # One that chooses by a function knows its optimizers only once it is built.
+        model.optimizer.build(model.trainable_variables)
+    yield from optimizer.optimizers
+
+
+def count_batches(scaler: Any, rates: Sequence[FitRate]) -> Callable[[], None]:
+    """Let a `LossScaleOptimizer` count batches, those whose step it skips too, in its own idle iteration counter.
+
+    Returns what undoes it.
+    """
+    counter = scaler._iterations
+    before = int(keras.ops.convert_to_numpy(counter))
+    apply, stateless_apply = scaler.apply, scaler.stateless_apply
+
+    def counting_apply(grads: Any, trainable_variables: Any = None) -> None:
+        apply(grads, trainable_variables)
+        counter.assign_add(1)
+
+    def counting_stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+        place = next(i for i, variable in enumerate(scaler.variables) if variable is counter)
+        count = optimizer_variables[place]
+        for rate in rates:
+            # The inner optimizer's state holds no counter of batches, so the value itself is handed on.
+            rate.count = count
+        try:
+            trainable_variables, optimizer_variables = stateless_apply(optimizer_variables, grads, trainable_variables)
+        finally:
+            for rate in rates:
+                rate.count = None
+        optimizer_variables = list(optimizer_variables)
+        optimizer_variables[place] = count + 1
+        return trainable_variables, optimizer_variables
+
+    def undo() -> None:
+        del scaler.apply, scaler.stateless_apply
+        counter.assign(before)
+
+    scaler.apply, scaler.stateless_apply = counting_apply, counting_stateless_apply
+    return undo
+
+
+def refuse_companions(callback: Any) -> None:
+    """Refuse other callbacks that set the learning rate.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    calling = _calling_list()
+    companions = calling["self"].callbacks if calling is not None else []
+    setting = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau, type(callback))
+    names = [type(other).__name__ for other in companions if other is not callback and isinstance(other, setting)]
+    if names:
+        raise ValueError(
+            f"Only one callback may set the learning rate. Received: `{type(callback).__name__}` "
+            f"and {', '.join(names)}. Leave out one of them."
+        )
+
+
+def _callers() -> Iterator[Any]:
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _calling_list() -> dict[str, Any] | None:
+    """The variables of the `CallbackList` that is calling: Keras hands a callback no list of its companions."""
+    for frame in _callers():
+        if isinstance(frame.f_locals.get("self"), keras.callbacks.CallbackList):
+            return frame.f_locals
+    return None
+
+
+def _is_fitting(model: Any) -> bool:
+    return any(frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model for frame in _callers())
