@@ -52,8 +52,8 @@ class Schedule(Protocol):
     def __call__(self, t: ArrayLike) -> Any:
         """The learning rate `t` epochs into training: a float for a float, an array for an array."""
 
-    def learning_rates(self, epochs: int, steps_per_epoch: int) -> FloatArray:
-        """The learning rate of every update, shape `(epochs * steps_per_epoch,)`."""
+    def learning_rates(self, epochs: int, steps_per_epoch: int, initial_epoch: int = 0) -> FloatArray:
+        """The learning rate of every update, shape `((epochs - initial_epoch) * steps_per_epoch,)`."""
 
     def cycle_at(self, t: float) -> Cycle:
         """The cycle that holds the position of `t` epochs."""
@@ -96,15 +96,21 @@ def _positive(value: object) -> bool:
     return _is_number(value) and exact(value) > 0  # type: ignore[arg-type]
 
 
-def _check_grid(epochs: int, steps_per_epoch: int) -> None:
-    for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
+def _updates(epochs: int, steps_per_epoch: int, initial_epoch: int) -> range:
+    """The updates of a `fit`, counted from the first of epoch 0."""
+    for name, value, least in (
+        ("initial_epoch", initial_epoch, 0),
+        ("epochs", epochs, initial_epoch),
+        ("steps_per_epoch", steps_per_epoch, 1),
+    ):
         _require(
-            isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= (name != "epochs"),
-            f"`{name}` must be a {'positive ' if name != 'epochs' else 'non-negative '}integer.",
+            isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least,
+            f"`{name}` must be an integer, at least {least}.",
             name,
             value,
             "Pass the numbers that `fit` will run.",
         )
+    return range(int(initial_epoch * steps_per_epoch), int(epochs * steps_per_epoch))
 
 
 @dataclass(frozen=True)
@@ -445,19 +451,21 @@ class WarmRestarts:
         )
         return math.ceil(next(itertools.islice(self._ends(), int(cycles) - 1, None)))
 
-    def learning_rates(self, epochs: int, steps_per_epoch: int) -> FloatArray:
-        """The learning rate of every update of a run, without training: float64, shape `(epochs * steps_per_epoch,)`.
+    def learning_rates(self, epochs: int, steps_per_epoch: int, initial_epoch: int = 0) -> FloatArray:
+        """The learning rate of every update of `fit(epochs=..., initial_epoch=...)`, without training.
+
+        Returns:
+            float64, shape `((epochs - initial_epoch) * steps_per_epoch,)`.
 
         Raises:
-            ValueError: If `epochs` is negative or `steps_per_epoch` not positive.
+            ValueError: If `epochs` is less than `initial_epoch`, that negative, or `steps_per_epoch` not positive.
         """
-        _check_grid(epochs, steps_per_epoch)
-        updates = epochs * steps_per_epoch
-        grid = self.on_grid(steps_per_epoch, updates)
-        rates = np.empty(updates, np.float64)
-        for begin in range(0, updates, _BLOCK):
-            block = slice(begin, min(begin + _BLOCK, updates))
-            rates[block] = grid.rates(np.arange(block.start, block.stop))
+        updates = _updates(epochs, steps_per_epoch, initial_epoch)
+        grid = self.on_grid(steps_per_epoch, updates.stop)
+        rates = np.empty(len(updates), np.float64)
+        for begin in range(0, len(updates), _BLOCK):
+            block = updates[begin : begin + _BLOCK]
+            rates[begin : begin + _BLOCK] = grid.rates(np.arange(block.start, block.stop))
         return rates
 
     def on_grid(self, steps_per_epoch: int, updates: int) -> CycleGrid:
@@ -575,11 +583,11 @@ class StepDecay:
         table = [float(self.eta) * float(self.gamma) ** i for i in range(int(drops.max(initial=0)) + 1)]
         return np.array(table, np.float64)[drops]
 
-    def learning_rates(self, epochs: int, steps_per_epoch: int) -> FloatArray:
-        """The learning rate of every update, float64, shape `(epochs * steps_per_epoch,)`."""
-        _check_grid(epochs, steps_per_epoch)
+    def learning_rates(self, epochs: int, steps_per_epoch: int, initial_epoch: int = 0) -> FloatArray:
+        """The learning rate of every update, float64, shape `((epochs - initial_epoch) * steps_per_epoch,)`."""
+        updates = _updates(epochs, steps_per_epoch, initial_epoch)
         step = exact(self.step_size) * steps_per_epoch
-        return self._rates(np.arange(epochs * steps_per_epoch) * step.denominator // step.numerator)
+        return self._rates(np.arange(updates.start, updates.stop) * step.denominator // step.numerator)
 
     def cycle_at(self, t: float) -> Cycle:
         """The one cycle without end."""

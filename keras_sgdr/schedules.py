@@ -207,19 +207,13 @@ class FitRate:
     Args:
         own: The optimizer's learning rate variable, which is replaced for the length of the `fit`.
         counter: The variable that counts batches.
-        rates: Learning rate of every update, shape `(updates,)`; of every epoch if `counts_batches` is False.
+        size: Number of rates in the table.
         counts_batches: Whether the position moves on with the counter, or stays where it was placed.
         refuse: Called with the value when something tries to set the learning rate.
     """
 
     def __init__(
-        self,
-        own: Any,
-        counter: Any,
-        rates: FloatArray,
-        *,
-        counts_batches: bool,
-        refuse: Callable[[float], None],
+        self, own: Any, counter: Any, size: int, *, counts_batches: bool, refuse: Callable[[float], None]
     ) -> None:
         self.own = own
         self.counter = counter
@@ -228,7 +222,7 @@ class FitRate:
         self._counts_batches = counts_batches
         self._refuse = refuse
         self._placed: int | None = None
-        self._table = keras.Variable(rates, dtype=own.dtype, trainable=False, autocast=False, name="rates")
+        self._table = keras.Variable(np.zeros(size), dtype=own.dtype, trainable=False, autocast=False, name="rates")
         self._offset = keras.Variable(0, dtype=counter.dtype, trainable=False, name="offset")
 
     def __call__(self) -> Any:
@@ -238,8 +232,13 @@ class FitRate:
             position = position + ops.convert_to_tensor(self.counter if self.count is None else self.count)
         return ops.take(self._table, ops.clip(position, 0, self._table.shape[0] - 1))
 
+    def fill(self, rates: FloatArray) -> None:
+        """Put rates into the table, shape `(size,)` at most; the last one holds on."""
+        self._table.assign(np.pad(rates, (0, self._table.shape[0] - len(rates)), mode="edge"))
+        self._placed = None
+
     def place(self, position: int) -> bool:
-        """Let the next batch have the rate at `position`. Returns whether that moved the table against the counter."""
+        """Let the next batch have the rate at `position`. Returns whether a step compiled before would miss it."""
         offset = position - self._counts_batches * int(ops.convert_to_numpy(self.counter))
         moved = offset != self._placed
         self._placed = offset

@@ -54,8 +54,8 @@ class Installation:
         self.own_rates = [own_rate(optimizer._learning_rate) for optimizer in self._optimizers]
         self._rates: list[FitRate] = []
 
-    def install(self, tables: Sequence[FloatArray], *, counts_batches: bool) -> None:
-        """Put the learning rates of this `fit` in place, one table an optimizer (see `FitRate`)."""
+    def install(self, size: int, *, counts_batches: bool) -> None:
+        """Replace the learning rates by tables of `size` rates (see `FitRate`)."""
         scaler = self._model.optimizer if hasattr(self._model.optimizer, "inner_optimizer") else None
         strategy = getattr(self._model, "distribute_strategy", None)
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
@@ -63,11 +63,11 @@ class Installation:
                 FitRate(
                     optimizer._learning_rate,
                     (scaler or optimizer)._iterations,
-                    table,
+                    size,
                     counts_batches=counts_batches,
                     refuse=self._refuse,
                 )
-                for optimizer, table in zip(self._optimizers, tables, strict=True)
+                for optimizer in self._optimizers
             ]
         for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
             optimizer._learning_rate = rate
@@ -76,10 +76,15 @@ class Installation:
         self._model.make_train_function = self._on_make_train_function
         self._rebuild()
 
+    def fill(self, tables: Sequence[FloatArray]) -> None:
+        """Put rates into the tables, one an optimizer."""
+        for rate, table in zip(self._rates, tables, strict=True):
+            rate.fill(table)
+
     def place(self, position: int) -> None:
         """Let the next batch have the rates at `position` of the tables."""
         moved = [rate.place(position) for rate in self._rates]
-        # Elsewhere the compiled step reads the position from a variable; JAX has compiled it in.
+        # Elsewhere the compiled step reads table and position from variables; JAX has compiled them in.
         if any(moved) and keras.config.backend() == "jax":
             self._rebuild()
 

@@ -16,6 +16,8 @@ from keras_sgdr.cycles import Cycle, Epochs, FloatArray, Schedule, WarmRestarts
 
 __all__ = ["SGDR"]
 
+_TABLE = 1 << 20  # rates held at a time, so that a `fit` of any number of epochs needs a few megabytes
+
 
 @keras.saving.register_keras_serializable("keras_sgdr")
 class SGDR(keras.callbacks.Callback):
@@ -134,19 +136,26 @@ class SGDR(keras.callbacks.Callback):
         if self._installation is not None:
             self._installation.remove()
         refuse_companions(self)
-        steps = self._steps_per_epoch()
-        epochs = int(self.params["epochs"])
+        self._steps = self._steps_per_epoch()
+        self._epochs = int(self.params["epochs"])
         installation = Installation(self.model)
-        schedules = [self.schedule_for(rate) for rate in installation.own_rates]
-        tables = [self._table(schedule, epochs, steps) for schedule in schedules]
-        self._schedule, self._rates, self._steps = schedules[0], tables[0], steps
-        self._warn_of_mid_cycle(epochs)
+        self._schedules = [self.schedule_for(rate) for rate in installation.own_rates]
+        self._warn_of_mid_cycle()
         self.cycles = []
-        installation.install(tables, counts_batches=steps is not None)
+        self._window = range(0)
+        self._window_epochs = min(max(_TABLE // (self._steps or 1), 1), max(self._epochs, 1))
+        size = self._window_epochs * (self._steps or 1)
+        installation.install(size, counts_batches=self._steps is not None)
         self._installation = installation
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._installed.place(epoch * (self._steps or 1))
+        steps = self._steps or 1
+        if epoch not in self._window:
+            self._window = range(epoch, epoch + self._window_epochs)
+            tables = [self._table(schedule) for schedule in self._schedules]
+            self._rates = tables[0]
+            self._installed.fill(tables)
+        self._installed.place((epoch - self._window.start) * steps)
         if self.verbose:
             for cycle, updates in self._cycles_of(epoch):
                 if cycle.start >= epoch and not cycle.index < 0:
@@ -192,19 +201,21 @@ class SGDR(keras.callbacks.Callback):
         steps = self.steps_per_epoch if known is None else known
         return None if steps is None else int(steps)
 
-    def _table(self, schedule: Schedule, epochs: int, steps: int | None) -> FloatArray:
-        """The rate of every update; of every epoch where the steps are unknown."""
-        if self.per == "batch" and steps is not None:
-            return schedule.learning_rates(epochs, steps)
-        return np.repeat(schedule.learning_rates(epochs, 1), steps or 1)
+    def _table(self, schedule: Schedule) -> FloatArray:
+        """The rates of the window's updates; of its epochs where the steps are unknown."""
+        begin, end = self._window.start, max(min(self._window.stop, self._epochs), self._window.start + 1)
+        if self.per == "batch" and self._steps is not None:
+            return schedule.learning_rates(end, self._steps, begin)
+        return np.repeat(schedule.learning_rates(end, 1, begin), self._steps or 1)
 
     def _cycles_of(self, epoch: int) -> Iterator[tuple[Cycle, range]]:
         """The cycles that have updates in an epoch, and those updates' places in the table."""
         steps = self._steps or 1
+        origin = self._window.start * steps
         t = float(epoch)
         index = None
         while t < epoch + 1:
-            cycle = self._schedule.cycle_at(t)
+            cycle = self._schedules[0].cycle_at(t)
             if cycle.index != index:
                 index = cycle.index
                 # Restarts lie on an update or at least a millionth of one away: see `cycles.exact`.
@@ -212,7 +223,7 @@ class SGDR(keras.callbacks.Callback):
                     math.ceil(min(max(end, epoch), epoch + 1) * steps - 1e-7) for end in (cycle.start, _end(cycle))
                 )
                 if stop > first:
-                    yield cycle, range(first, stop)
+                    yield cycle, range(first - origin, stop - origin)
             t = max(_end(cycle), math.nextafter(t, math.inf))
 
     def _record(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -236,18 +247,19 @@ class SGDR(keras.callbacks.Callback):
                 }
             )
 
-    def _warn_of_mid_cycle(self, epochs: int) -> None:
-        cycle = self._schedule.cycle_at(epochs)
+    def _warn_of_mid_cycle(self) -> None:
+        epochs = self._epochs
+        cycle = self._schedules[0].cycle_at(epochs)
         if cycle.T_cur == 0 or math.isinf(cycle.length):
             return
-        before = [int(end) for end in self._schedule.cycle_ends(epochs) if end == int(end)][-1:]
+        before = [int(end) for end in self._schedules[0].cycle_ends(epochs) if end == int(end)][-1:]
         after = []
         for _ in range(1000):
             end = _end(cycle)
             if end == int(end):
                 after = [int(end)]
                 break
-            cycle = self._schedule.cycle_at(end)
+            cycle = self._schedules[0].cycle_at(end)
             if math.isinf(cycle.length):
                 break
         warnings.warn(
