@@ -86,9 +86,7 @@ def literal(
         grid = math.ceil((t_i + T_i) * steps_per_epoch) + 1
         if end == "exclusive":
             grid = min(grid, updates)  # saves time; "inclusive" must know the last update of the cycle
-        members = [
-            t for t in (Fraction(k, steps_per_epoch) for k in range(len(rates), grid)) if t < t_i + T_i
-        ]
+        members = [t for t in (Fraction(k, steps_per_epoch) for k in range(len(rates), grid)) if t < t_i + T_i]
         high = eta_max * eta_max_decay**i
         low = min(eta_min * eta_min_decay**i, high)
         for t in members:
@@ -538,9 +536,7 @@ def test_resnet_reads_a_state_dict_with_or_without_head(suffix: str, tmp_path: P
     torch.manual_seed(1)
     state = torchvision.models.resnet50().state_dict()
     if suffix == ".safetensors":
-        state = {
-            name: value for name, value in state.items() if "fc" not in name and "num_batches" not in name
-        }
+        state = {name: value for name, value in state.items() if "fc" not in name and "num_batches" not in name}
         save_file(state, tmp_path / f"weights{suffix}")
     else:
         torch.save(state, tmp_path / f"weights{suffix}")

@@ -75,9 +75,7 @@ def test_keras_s_own_sgd_does_not(case: str, traces: dict[str, dict[str, Any]]) 
 
 @pytest.mark.parametrize(("optimizer_class", "end"), [(PyTorchSGD, -0.119), (keras.optimizers.SGD, -0.200)])
 def test_witness_of_the_two_momentum_forms(optimizer_class: Any, end: float) -> None:
-    optimizer = optimizer_class(
-        keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.01]), momentum=0.9
-    )
+    optimizer = optimizer_class(keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.01]), momentum=0.9)
     assert updates(optimizer, [1.0, 1.0]) == pytest.approx(end, rel=1e-6)  # three float32 roundings
 
 
@@ -113,9 +111,7 @@ def test_excluded_variables_do_not_decay() -> None:
 
 def test_gradient_accumulation_equals_the_larger_batch() -> None:
     settings: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
-    accumulated = fit(
-        small_model(PyTorchSGD(0.1, gradient_accumulation_steps=2, **settings)), 3, batch_size=4
-    )
+    accumulated = fit(small_model(PyTorchSGD(0.1, gradient_accumulation_steps=2, **settings)), 3, batch_size=4)
     assert_close(accumulated, fit(small_model(PyTorchSGD(0.1, **settings)), 3, batch_size=8))
 
 

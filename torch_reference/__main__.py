@@ -74,9 +74,7 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
     model = resnet(options.depth, options.weights).to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(options, model)
     data = AntsBees(folder, options.image_size, options.batch_size, options.seed, device)
-    scheduler = SGDR(
-        optimizer, options.T_0, options.T_mult, options.eta_min, steps_per_epoch=data.steps_per_epoch
-    )
+    scheduler = SGDR(optimizer, options.T_0, options.T_mult, options.eta_min, steps_per_epoch=data.steps_per_epoch)
     began = time.perf_counter()
     run = train(
         model,

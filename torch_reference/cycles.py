@@ -54,9 +54,7 @@ class Cycles:
         steps_per_epoch: updates in an epoch.
     """
 
-    def __init__(
-        self, T_0: float, T_mult: float, warmup: float, cycles: int | None, steps_per_epoch: int
-    ) -> None:
+    def __init__(self, T_0: float, T_mult: float, warmup: float, cycles: int | None, steps_per_epoch: int) -> None:
         self._growth = exact(T_mult)
         self._first = Cycle.of(0, exact(warmup) * steps_per_epoch, exact(T_0) * steps_per_epoch)
         self._latest = self._first

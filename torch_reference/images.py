@@ -51,9 +51,7 @@ class AntsBees:
         steps_per_epoch: training batches in an epoch.
     """
 
-    def __init__(
-        self, folder: Path, image_size: int, batch_size: int, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, folder: Path, image_size: int, batch_size: int, seed: int, device: torch.device) -> None:
         train = ImageFolder(str(folder / "train"), transform=pil_to_tensor)
         self.classes: list[str] = train.classes
         self._train: list[tuple[Tensor, int]] = list(train)
@@ -62,9 +60,7 @@ class AntsBees:
         self._augment = v2.Compose(
             [v2.RandomResizedCrop(image_size, antialias=True), v2.RandomHorizontalFlip(), *to_float]
         )
-        crop = v2.Compose(
-            [v2.Resize(image_size * 256 // 224, antialias=True), v2.CenterCrop(image_size), *to_float]
-        )
+        crop = v2.Compose([v2.Resize(image_size * 256 // 224, antialias=True), v2.CenterCrop(image_size), *to_float])
         validation = ImageFolder(str(folder / "val"), transform=pil_to_tensor)
         self._validation = [(crop(image), label) for image, label in validation]
         self._batch_size, self._seed, self._device = batch_size, seed, device

@@ -57,9 +57,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"weights={str(path)!r}. Pass one of these."
         )
     if not path.is_file():
-        raise FileNotFoundError(
-            f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path."
-        )
+        raise FileNotFoundError(f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path.")
     if path.suffix == ".pth":
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return state

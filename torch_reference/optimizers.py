@@ -48,16 +48,12 @@ class KerasSGD(Optimizer):
         if not lr >= 0:
             raise ValueError(f"`lr` must be at least 0. Received: lr={lr}. Pass a rate such as lr=0.01.")
         if not 0 <= momentum <= 1:
-            raise ValueError(
-                f"`momentum` must lie in [0, 1]. Received: momentum={momentum}. A usual value is 0.9."
-            )
+            raise ValueError(f"`momentum` must lie in [0, 1]. Received: momentum={momentum}. A usual value is 0.9.")
         if not weight_decay >= 0:
             raise ValueError(
                 f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}. Pass 0 for none."
             )
-        super().__init__(
-            params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-        )
+        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
     @overload
     def step(self, closure: None = None) -> None: ...
