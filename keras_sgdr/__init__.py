@@ -1,7 +1,8 @@
 """SGDR, stochastic gradient descent with warm restarts, for Keras 3 (arXiv 1608.03983)."""
 
 from keras_sgdr.callbacks import SGDR
-from keras_sgdr.cycles import Cycle, Schedule, StepDecay, WarmRestarts
+from keras_sgdr.cycles import Cycle, Schedule, WarmRestarts
 from keras_sgdr.schedules import SGDRSchedule
+from keras_sgdr.step_decay import StepDecay
 
 __all__ = ["SGDR", "Cycle", "SGDRSchedule", "Schedule", "StepDecay", "WarmRestarts"]

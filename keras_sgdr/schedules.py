@@ -15,12 +15,14 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_sgdr.cycles import Epochs, FloatArray, StepDecay, WarmRestarts
+from keras_sgdr.arguments import Epochs, FloatArray, is_integer, require
+from keras_sgdr.cycles import WarmRestarts
+from keras_sgdr.step_decay import StepDecay
 
 __all__ = ["FitRate", "SGDRSchedule"]
 
 _PACKAGE = "keras_sgdr"
-# The cycles are laid out for so many updates; an endless run without T_mult=1 anneals on in its last cycle after them.
+# The cycles are laid out for so many updates; after them, only `T_mult=1` restarts again.
 _HORIZON = 1 << 24
 _POINTS = 64
 
@@ -87,15 +89,13 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
             cycles=cycles,
             end=end,
         )
-        if (
-            isinstance(steps_per_epoch, bool)
-            or not isinstance(steps_per_epoch, int | np.integer)
-            or steps_per_epoch < 1
-        ):
-            raise ValueError(
-                f"`steps_per_epoch` must be a positive integer. Received: steps_per_epoch={steps_per_epoch!r}. "
-                "Pass the number of batches in an epoch."
-            )
+        require(
+            is_integer(steps_per_epoch),
+            "`steps_per_epoch` must be a positive integer.",
+            "steps_per_epoch",
+            steps_per_epoch,
+            "Pass the number of batches in an epoch.",
+        )
         self.steps_per_epoch = int(steps_per_epoch)
         self.name = name
         self._grid = self.restarts.on_grid(self.steps_per_epoch, _HORIZON)
@@ -133,7 +133,7 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 rate = ops.where(x < 0.5, eta_max - (eta_max - eta_min) * fall, eta_min + (eta_max - eta_min) * fall)
                 rate = ops.where(x == 1, eta_min, rate)
             rate = ops.where(x == 0, eta_max, rate)
-            if grid.stop is not None:
+            if grid.stop is not None and grid.stop <= np.iinfo(integer).max:
                 rate = ops.where(k >= grid.stop, _constant(grid.eta_min[-1], real), rate)
             if grid.origin:
                 rise = (
@@ -209,7 +209,7 @@ class FitRate:
         counter: The variable that counts batches.
         size: Number of rates in the table.
         counts_batches: Whether the position moves on with the counter, or stays where it was placed.
-        refuse: Called with the value when something tries to set the learning rate.
+        refuse: Called with the value when something sets the learning rate; raises where that may not be.
     """
 
     def __init__(
@@ -239,21 +239,29 @@ class FitRate:
 
     def place(self, position: int) -> bool:
         """Let the next batch have the rate at `position`. Returns whether a step compiled before would miss it."""
-        offset = position - self._counts_batches * int(ops.convert_to_numpy(self.counter))
+        offset = self._offset_to(position)
         moved = offset != self._placed
         self._placed = offset
         self._offset.assign(offset)
         return moved
 
-    def rest(self) -> float:
-        """Let the rate read between two epochs be that of the last update, and return it."""
+    def reached(self) -> int:
+        """The position after the last batch."""
         assert self._placed is not None
-        self._offset.assign(self._placed - self._counts_batches)
+        return self._placed - self._offset_to(0) if self._counts_batches else self._placed + 1
+
+    def rest(self, position: int) -> float:
+        """Let the rate read between two epochs be that at `position`, and return it."""
+        self._offset.assign(self._offset_to(position))
         return float(ops.convert_to_numpy(self()))
+
+    def _offset_to(self, position: int) -> int:
+        return position - self._counts_batches * int(ops.convert_to_numpy(self.counter))
 
     def assign(self, value: float) -> None:
         """Called by `optimizer.learning_rate = value`."""
         self._refuse(value)
+        self.own.assign(value)
 
     def get_config(self) -> dict[str, float]:
         return {"learning_rate": own_rate(self.own)}

@@ -11,8 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from keras_sgdr.cycles import StepDecay, WarmRestarts
+from keras_sgdr.cycles import WarmRestarts
 from keras_sgdr.plotting import plot_history, plot_learning_rate
+from keras_sgdr.step_decay import StepDecay
 
 LOSSES = {"loss": [5.0, 4.0, 3.0, 4.5, 3.5, 2.5, 2.0], "val_loss": [6.0, 5.0, 4.0, 5.5, 4.5, 3.5, 3.0]}
 
