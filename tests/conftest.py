@@ -23,3 +23,14 @@ def pretrained_weights() -> Path | None:
     if named := os.environ.get("SGDR_WEIGHTS"):
         return Path(named) if Path(named).is_file() else None
     return next(iter(sorted((BESIDE_CHECKOUT / "weights").glob("resnet50*.safetensors"))), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of another backend than this process's out: deselected, as nothing about them is in doubt."""
+    import keras
+
+    others = {"tensorflow", "jax", "torch"} - {keras.config.backend()}
+    chosen = [item for item in items if not any(item.get_closest_marker(name) for name in others)]
+    if left_out := [item for item in items if item not in chosen]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen

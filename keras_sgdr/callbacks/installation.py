@@ -62,7 +62,8 @@ class Installation:
             self._rates = [
                 FitRate(
                     optimizer._learning_rate,
-                    (scaler or optimizer)._iterations,
+                    # Of the outermost: it counts the batches that one inside has no part in.
+                    self._model.optimizer._iterations,
                     size,
                     counts_batches=counts_batches,
                     refuse=self._refuse,
@@ -88,16 +89,25 @@ class Installation:
         if any(moved) and keras.config.backend() == "jax":
             self._rebuild()
 
-    def rest(self) -> list[tuple[str, float]]:
-        """Name and last applied rate of each optimizer, which is also what they show until the next epoch."""
-        return [(optimizer.name, rate.rest()) for optimizer, rate in zip(self._optimizers, self._rates, strict=True)]
+    def reached(self) -> int:
+        """The position after the last batch."""
+        return self._rates[0].reached()
+
+    def rest(self, position: int) -> list[tuple[str, float]]:
+        """Name of each optimizer, and its rate at `position`, which is also what it shows until the next epoch."""
+        return [
+            (optimizer.name, rate.rest(position)) for optimizer, rate in zip(self._optimizers, self._rates, strict=True)
+        ]
 
     def remove(self) -> None:
         """Leave the model as it was before `install`; the next training compiles its step anew."""
         if not self._rates:
             return
         for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
-            optimizer._learning_rate = rate.own
+            present, optimizer._learning_rate = optimizer._learning_rate, rate.own
+            if present is not rate:
+                # A schedule that was set after `fit` was left by an exception.
+                optimizer.learning_rate = present
         self._rates = []
         if self._undo_counting is not None:
             self._undo_counting()
@@ -116,10 +126,10 @@ class Installation:
         return self._make_train_function(force=True)
 
     def _refuse(self, value: float) -> None:
+        """Refuse to let the rate be set in `fit`; after one that was left by an exception, make way for it."""
         calling = _calling_list()
         if calling is None and not _is_fitting(self._model):
             self.remove()
-            self._model.optimizer.learning_rate = value
             return
         culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
         raise ValueError(

@@ -58,9 +58,9 @@ class SGDR(keras.callbacks.Callback):
 
     Attributes:
         cycles: After (and during) training a row a cycle that was run, a dict of `index`, `first_epoch`,
-            `last_epoch` (from 0, as in `history.epoch`), `length` (epochs), `first_rate`, `last_rate` (as applied;
-            of the first optimizer), `complete` (False where training ended in mid-cycle), and the metrics of its
-            last epoch.
+            `last_epoch` (from 0, as in `history.epoch`), `length` (epochs), `first_rate`, `last_rate` (of the updates
+            that were run, of the first optimizer; before rounding to its precision), `complete` (False where training
+            ended in mid-cycle), and the metrics of its last epoch. Warmup is a row of index -1.
 
     Raises:
         ValueError: At construction, for a value out of range. When `fit` begins, before anything has changed, if the
@@ -158,19 +158,22 @@ class SGDR(keras.callbacks.Callback):
         self._installed.place((epoch - self._window.start) * steps)
         if self.verbose:
             for cycle, updates in self._cycles_of(epoch):
-                if cycle.start >= epoch and not cycle.index < 0:
+                if cycle.start >= epoch and cycle.index >= 0 and math.isfinite(cycle.length):
                     print(
                         f"Epoch {epoch + 1}: warm restart, cycle {cycle.index + 1} of {cycle.length:g} epochs, "
                         f"learning rate from {self._rates[updates.start]:.4g}"
                     )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        rates = self._installed.rest()
+        end = (epoch + 1 - self._window.start) * (self._steps or 1)
+        # On TensorFlow the counter may also count the attempt that finds the data at its end.
+        reached = min(self._installed.reached(), end)
+        rates = self._installed.rest(reached - 1)
         logs = {} if logs is None else logs
         logs["learning_rate"] = rates[0][1]
         if len(rates) > 1:
             logs.update({f"learning_rate_{name}": rate for name, rate in rates})
-        self._record(epoch, logs)
+        self._record(epoch, logs, reached)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._installed.remove()
@@ -226,8 +229,11 @@ class SGDR(keras.callbacks.Callback):
                     yield cycle, range(first - origin, stop - origin)
             t = max(_end(cycle), math.nextafter(t, math.inf))
 
-    def _record(self, epoch: int, logs: dict[str, Any]) -> None:
+    def _record(self, epoch: int, logs: dict[str, Any], reached: int) -> None:
         for cycle, updates in self._cycles_of(epoch):
+            run = range(updates.start, min(updates.stop, reached))
+            if not run:
+                break
             if not self.cycles or self.cycles[-1]["index"] != cycle.index:
                 self.cycles.append(
                     {
@@ -235,14 +241,14 @@ class SGDR(keras.callbacks.Callback):
                         "first_epoch": epoch,
                         "last_epoch": epoch,
                         "length": cycle.length,
-                        "first_rate": float(self._rates[updates[0]]),
+                        "first_rate": float(self._rates[run[0]]),
                     }
                 )
             self.cycles[-1].update(
                 {
                     "last_epoch": epoch,
-                    "last_rate": float(self._rates[updates[-1]]),
-                    "complete": _end(cycle) <= epoch + 1,
+                    "last_rate": float(self._rates[run[-1]]),
+                    "complete": _end(cycle) <= epoch + 1 and run == updates,
                     **{name: value for name, value in logs.items() if not name.startswith("learning_rate")},
                 }
             )
