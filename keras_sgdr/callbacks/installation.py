@@ -156,7 +156,6 @@ def count_batches(scaler: Any, rates: Sequence[FitRate]) -> Callable[[], None]:
     Returns what undoes it.
     """
     counter = scaler._iterations
-    before = int(keras.ops.convert_to_numpy(counter))
     apply, stateless_apply = scaler.apply, scaler.stateless_apply
 
     def counting_apply(grads: Any, trainable_variables: Any = None) -> None:
@@ -180,7 +179,8 @@ def count_batches(scaler: Any, rates: Sequence[FitRate]) -> Callable[[], None]:
 
     def undo() -> None:
         del scaler.apply, scaler.stateless_apply
-        counter.assign(before)
+        # Idle again, at what it always is; it may have been read from a file that was saved during another `fit`.
+        counter.assign(0)
 
     scaler.apply, scaler.stateless_apply = counting_apply, counting_stateless_apply
     return undo
