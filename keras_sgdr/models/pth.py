@@ -52,9 +52,7 @@ class _Storage:
     def decode(self, data: bytes, byte_order: Literal["<", ">"]) -> Array:
         stored = np.dtype("uint16" if self.dtype == "bfloat16" else self.dtype).newbyteorder(byte_order)
         if len(data) != self.length * stored.itemsize:
-            raise ValueError(
-                f"storage {self.key} has {len(data)} bytes instead of {self.length} {self.dtype}"
-            )
+            raise ValueError(f"storage {self.key} has {len(data)} bytes instead of {self.length} {self.dtype}")
         numbers = np.frombuffer(data, stored).astype(stored.newbyteorder("="))
         if self.dtype == "bfloat16":
             numbers = (numbers.astype("uint32") << 16).view("float32")
@@ -82,9 +80,7 @@ class _Tensor:
         return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.size, strides).copy()
 
 
-def _rebuild_tensor(
-    storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> _Tensor:
+def _rebuild_tensor(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
     return _Tensor(storage, offset, tuple(size), tuple(stride))
 
 

@@ -66,11 +66,7 @@ def load_state_dict(model: keras.Model, source: str | os.PathLike[str] | Mapping
         ImportError: The file needs safetensors, which is not installed.
     """
     tensors = source if isinstance(source, Mapping) else _read(Path(source))
-    given = {
-        name: np.asarray(tensor)
-        for name, tensor in tensors.items()
-        if not name.endswith("num_batches_tracked")
-    }
+    given = {name: np.asarray(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     slots = _slots(model)
     kept = _kept_head(slots, given)
     slots = {name: slot for name, slot in slots.items() if name not in kept}
@@ -126,15 +122,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
-        raise ImportError(
-            'Reading a .safetensors file needs safetensors: pip install "keras-sgdr[study]"'
-        ) from error
+        raise ImportError('Reading a .safetensors file needs safetensors: pip install "keras-sgdr[study]"') from error
     try:
         return dict(load_file(path))
     except SafetensorError as error:
-        raise ValueError(
-            f"`weights` must be a whole .safetensors file. Received: {path}: {error}."
-        ) from error
+        raise ValueError(f"`weights` must be a whole .safetensors file. Received: {path}: {error}.") from error
 
 
 def _slots(model: keras.Model) -> Slots:

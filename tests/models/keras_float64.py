@@ -29,9 +29,7 @@ def same_padding(layer: Any) -> Any:
 def main(folder: Path) -> None:
     reference = np.load(folder / "resnet50.npz")
     weights = {
-        name.removeprefix("weights/"): reference[name]
-        for name in reference.files
-        if name.startswith("weights/")
+        name.removeprefix("weights/"): reference[name] for name in reference.files if name.startswith("weights/")
     }
     images = reference["images"]
     model = resnet(50)

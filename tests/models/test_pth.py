@@ -52,9 +52,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, write: Any, proto
     victim = tmp_path / "victim"
     pickled = pickle.dumps(collections.OrderedDict(weight=Malicious(victim)), protocol)
     path = write(tmp_path / "malicious.pth", pickled)
-    with pytest.raises(
-        ValueError, match=rf"{path}: it refers to {os.name}\.mkdir, which is no tensor and was not"
-    ):
+    with pytest.raises(ValueError, match=rf"{path}: it refers to {os.name}\.mkdir, which is no tensor and was not"):
         read_pth(path)
     assert not victim.exists()
     # The control: the same bytes do run where nothing refuses them.
@@ -83,9 +81,7 @@ def pickled_tensor(length: int, offset: int, size: tuple[int, ...], stride: tupl
 
 
 def test_a_tensor_made_by_hand_is_read(tmp_path: Path) -> None:
-    path = write_zip(
-        tmp_path / "t.pth", pickled_tensor(4, 1, (3,), (1,)), np.arange(4, dtype="<f4").tobytes()
-    )
+    path = write_zip(tmp_path / "t.pth", pickled_tensor(4, 1, (3,), (1,)), np.arange(4, dtype="<f4").tobytes())
     np.testing.assert_array_equal(read_pth(path)["weight"], [1, 2, 3])
 
 
@@ -107,13 +103,9 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path, tensor: Any, mes
 
 
 def test_what_is_no_state_dict_is_refused(reference: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"not a flat mapping from names to tensors\. Save model\.state_dict\(\)"
-    ):
+    with pytest.raises(ValueError, match=r"not a flat mapping from names to tensors\. Save model\.state_dict\(\)"):
         read_pth(reference / "checkpoint.pth")
-    with pytest.raises(
-        ValueError, match=r"refers to torch\.nn\.modules\.linear\.Linear, .* Save the tensors alone"
-    ):
+    with pytest.raises(ValueError, match=r"refers to torch\.nn\.modules\.linear\.Linear, .* Save the tensors alone"):
         read_pth(reference / "module.pth")
     (tmp_path / "other.pth").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(ValueError, match=r"not of a format that PyTorch 0\.4 or later writes"):
@@ -129,7 +121,5 @@ def test_a_cut_file_is_refused(reference: Path, tmp_path: Path) -> None:
         whole = (reference / f"kinds_{layout}.pth").read_bytes()
         path = tmp_path / f"{layout}.pth"
         path.write_bytes(whole[: len(whole) - 60])
-        with pytest.raises(
-            ValueError, match=r"A \.pth file must hold a state dict of tensors and nothing else"
-        ):
+        with pytest.raises(ValueError, match=r"A \.pth file must hold a state dict of tensors and nothing else"):
             read_pth(path)

@@ -69,9 +69,7 @@ def test_safetensors_file_loads(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state_dict(model)["conv1.weight"], state["conv1.weight"].astype("float32"))
 
 
-def test_resnet50_of_a_file_has_its_tensors_and_a_new_head(
-    reference: Path, pretrained_weights: Path | None
-) -> None:
+def test_resnet50_of_a_file_has_its_tensors_and_a_new_head(reference: Path, pretrained_weights: Path | None) -> None:
     # The development weights where they are found; else what torchvision's initialisation gave.
     path = pretrained_weights or reference / "resnet50.pth"
     model = resnet(50, path, classes=2)
@@ -141,9 +139,7 @@ def test_unknown_kind_of_file() -> None:
 
 def test_damaged_safetensors_file(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
-    with pytest.raises(
-        ValueError, match=r"must be a whole \.safetensors file\. Received: .*cut\.safetensors"
-    ):
+    with pytest.raises(ValueError, match=r"must be a whole \.safetensors file\. Received: .*cut\.safetensors"):
         load_state_dict(small_net(), tmp_path / "cut.safetensors")
 
 
@@ -174,7 +170,5 @@ def test_published_file_is_downloaded_and_verified(
     np.testing.assert_array_equal(state_dict(model)["fc.weight"], theirs.astype("float32"))
 
     (tmp_path / name).write_bytes(content + b"\0")
-    with pytest.raises(
-        ValueError, match=rf"SHA-256 of {name} must begin with {digest[:8]}\. .*Delete the file"
-    ):
+    with pytest.raises(ValueError, match=rf"SHA-256 of {name} must begin with {digest[:8]}\. .*Delete the file"):
         weights.download_imagenet(50)

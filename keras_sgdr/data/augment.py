@@ -1,0 +1,124 @@
+"""Crops of image batches, the same on every backend: eager, compiled, or inside of `tf.data`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["DRAWS", "center_crop", "random_resized_crop_flip", "resized_crop_flip"]
+
+TRIES = 10  # torchvision's: so many boxes are drawn until one fits into the image.
+DRAWS = 2 * TRIES + 3  # Uniform numbers an image: areas, ratios, top, left, flip.
+
+
+def random_resized_crop_flip(
+    images: Any,
+    size: int,
+    seed: int | keras.random.SeedGenerator,
+    scale: tuple[float, float] = (0.25, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Any:
+    """Crops a random box out of each image, resizes it to a square, and mirrors half of them.
+
+    Boxes are distributed as those of torchvision's `RandomResizedCrop`: the area is uniform, the logarithm of
+    the aspect ratio is uniform, whole pixels, ten tries for a box that fits. (Where all ten fail, the first
+    is cut to fit; torchvision takes the central box.) Resizing is bilinear with antialias, as Pillow's.
+
+    Args:
+        images: Batch of shape `(N, height, width, channels)`, of any number type.
+        size: Side of the square output, in pixels.
+        seed: An integer gives the same crops at every call; a `keras.random.SeedGenerator` new ones at every
+            call.
+        scale: Smallest and largest area of the box, as fractions of the image's. (torchvision: 0.08 and 1.)
+        ratio: Smallest and largest aspect ratio (width / height) of the box.
+
+    Returns:
+        float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
+    """
+    draws = keras.random.uniform((ops.shape(images)[0], DRAWS), dtype="float32", seed=seed)
+    return resized_crop_flip(images, size, draws, scale, ratio)
+
+
+def resized_crop_flip(
+    images: Any,
+    size: int,
+    draws: Any,
+    scale: tuple[float, float] = (0.25, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Any:
+    """The same as `random_resized_crop_flip`, as a function of the random numbers.
+
+    Args:
+        images: Batch of shape `(N, height, width, channels)`, of any number type.
+        size: Side of the square output, in pixels.
+        draws: float32 of shape `(N, DRAWS)`, uniform on [0, 1).
+        scale: Smallest and largest area of the box, as fractions of the image's.
+        ratio: Smallest and largest aspect ratio (width / height) of the box.
+
+    Returns:
+        float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
+    """
+    height, width = images.shape[1:3]
+    top, left, box_height, box_width = boxes(draws, height, width, scale, ratio)
+    rows = _resize_weights(top, box_height, height, size)
+    columns = _resize_weights(left, box_width, width, size)
+    mirrored = draws[:, -1] < 0.5
+    columns = ops.where(mirrored[:, None, None], ops.flip(columns, axis=1), columns)
+    images = ops.cast(images, "float32")
+    return ops.einsum("btw,bswc->bstc", columns, ops.einsum("bsh,bhwc->bswc", rows, images))
+
+
+def boxes(
+    draws: Any, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[Any, Any, Any, Any]:
+    """Boxes of `RandomResizedCrop`: top, left, height, width, each float32 of shape `(N,)`, whole pixels."""
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[:, :TRIES])
+    log_ratio = math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * draws[:, TRIES : 2 * TRIES]
+    heights = ops.round(ops.sqrt(area / ops.exp(log_ratio)))
+    widths = ops.round(ops.sqrt(area * ops.exp(log_ratio)))
+    fits = ops.cast((heights <= height) & (widths <= width), "int32")
+    first = ops.argmax(fits, axis=1)[:, None]
+    box_height = ops.clip(ops.take_along_axis(heights, first, axis=1)[:, 0], 1, height)
+    box_width = ops.clip(ops.take_along_axis(widths, first, axis=1)[:, 0], 1, width)
+    top = ops.floor(draws[:, 2 * TRIES] * (height - box_height + 1))
+    left = ops.floor(draws[:, 2 * TRIES + 1] * (width - box_width + 1))
+    return top, left, box_height, box_width
+
+
+def _resize_weights(start: Any, length: Any, side: int, size: int) -> Any:
+    """Matrices `(N, size, side)` that resize the pixels [start, start + length) of one axis to `size`."""
+    # A triangle as wide as an output pixel is in input pixels, at least 1: bilinear up, antialiased down.
+    step = length[:, None, None] / size
+    centre = start[:, None, None] + (ops.arange(size, dtype="float32")[None, :, None] + 0.5) * step
+    pixel = ops.arange(side, dtype="float32")[None, None, :]
+    weights = ops.maximum(0.0, 1.0 - ops.abs(pixel + 0.5 - centre) / ops.maximum(step, 1.0))
+    end = start + length
+    inside = (pixel >= start[:, None, None]) & (pixel < end[:, None, None])
+    weights = ops.where(inside, weights, 0.0)
+    return weights / ops.sum(weights, axis=-1, keepdims=True)
+
+
+def center_crop(images: Any, size: int) -> Any:
+    """Cuts the central square out of each image.
+
+    Args:
+        images: Batch of shape `(N, height, width, channels)`, of any number type.
+        size: Side of the square, in pixels, at most `height` and `width`.
+
+    Returns:
+        float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
+
+    Raises:
+        ValueError: The images are smaller than `size`.
+    """
+    height, width = images.shape[1:3]
+    if size > min(height, width):
+        raise ValueError(
+            f"`size` must be at most the images' height and width. Received: size={size}, images of "
+            f"{height} x {width} pixels. Load them larger, such as with image_size={size * 8 // 7}."
+        )
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return ops.cast(images[:, top : top + size, left : left + size], "float32")

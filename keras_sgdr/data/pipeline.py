@@ -1,0 +1,121 @@
+"""Batches for `model.fit`: a `tf.data.Dataset` on TensorFlow, a `keras.utils.PyDataset` elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sgdr.data.augment import DRAWS, center_crop, resized_crop_flip
+
+__all__ = ["batches"]
+
+
+def batches(
+    x: np.ndarray[Any, Any],
+    y: np.ndarray[Any, Any],
+    *,
+    batch_size: int,
+    image_size: int,
+    training: bool,
+    seed: int = 0,
+) -> Any:
+    """Batches of images for `fit`, `evaluate` and `predict`.
+
+    In training, the images are shuffled anew in each epoch, and each is cropped, resized and mirrored at
+    random (`random_resized_crop_flip`). Otherwise they come in order, cropped to the centre. The last batch
+    of an epoch may be smaller. The same seed gives the same batches again, on the same backend. Pass
+    `shuffle=False` to `fit`: Keras would shuffle the order of a PyDataset's batches with Python's own random
+    numbers, and warns that it does not shuffle a `tf.data.Dataset`.
+
+    Args:
+        x: uint8 RGB images of shape `(N, height, width, 3)`, kept in memory. A side of about 8/7 of
+            `image_size` keeps what a central crop cuts off at the usual 256 to 224 pixels.
+        y: Labels of shape `(N,)`.
+        batch_size: Images in a batch.
+        image_size: Side of the square images that come out, in pixels.
+        training: Whether to shuffle and to augment.
+        seed: Seed of the order and of the crops.
+
+    Returns:
+        A `tf.data.Dataset` of known cardinality on the TensorFlow backend, else a `keras.utils.PyDataset`;
+        both have a length, in batches. A batch is a pair: float32 RGB in 0..255, `(batch, image_size,
+        image_size, 3)`, and labels.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tf_dataset(x, y, batch_size, image_size, training, seed)
+    return _Batches(x, y, batch_size, image_size, training, seed)
+
+
+def _tf_dataset(
+    x: np.ndarray[Any, Any],
+    y: np.ndarray[Any, Any],
+    batch_size: int,
+    image_size: int,
+    training: bool,
+    seed: int,
+) -> Any:
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices((x, y))
+    if training:
+        data = data.shuffle(len(x), seed=seed)
+    # Where it costs no image, a static batch size lets XLA compile one shape.
+    data = data.batch(batch_size, drop_remainder=len(x) % batch_size == 0)
+    if training:
+        # Each batch brings its own seed: the crops depend neither on prefetching nor on how many maps run at
+        # a time.
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+        def augment(batch: tuple[Any, Any], batch_seed: Any) -> tuple[Any, Any]:
+            images, labels = batch
+            draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), batch_seed)
+            return resized_crop_flip(images, image_size, draws), labels
+
+        data = tf.data.Dataset.zip(data, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        data = data.map(lambda images, labels: (center_crop(images, image_size), labels))
+    return data.apply(tf.data.experimental.assert_cardinality(-(-len(x) // batch_size))).prefetch(tf.data.AUTOTUNE)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(
+        self,
+        x: np.ndarray[Any, Any],
+        y: np.ndarray[Any, Any],
+        batch_size: int,
+        image_size: int,
+        training: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self._x, self._y = x, y
+        self._batch_size, self._image_size, self._training = batch_size, image_size, training
+        self._seed, self._epoch = seed, 0
+        self._shuffle()
+
+    def __len__(self) -> int:
+        return -(-len(self._x) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        if not 0 <= index < len(self):  # What ends a `for` loop over the data set.
+            raise IndexError(index)
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        images = self._x[chosen]
+        if self._training:
+            generator = np.random.default_rng((self._seed, self._epoch, index))
+            draws = generator.random((len(chosen), DRAWS), "float32")
+            cropped = resized_crop_flip(images, self._image_size, keras.ops.convert_to_tensor(draws))
+        else:
+            cropped = center_crop(images, self._image_size)
+        return keras.ops.convert_to_numpy(cropped), self._y[chosen]
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        count = len(self._x)
+        generator = np.random.default_rng((self._seed, self._epoch))
+        self._order = generator.permutation(count) if self._training else np.arange(count)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sgdr.data import ants_bees, drawn_insects
+
+COUNTS = {"train/ants": 123, "train/bees": 121, "val/ants": 70, "val/bees": 83}
+
+
+def draw_folder(folder: Path, counts: dict[str, int]) -> Path:
+    """Drawn insects as files: oblong JPEGs of random names, and the stray GIF."""
+    (images, _), _ = drawn_insects(8, 0, image_size=40)
+    generator = np.random.default_rng(0)
+    for subfolder, count in counts.items():
+        (folder / subfolder).mkdir(parents=True)
+        for number in generator.permutation(10**6)[:count]:
+            height, width = generator.integers(31, 41, 2)
+            image = Image.fromarray(images[number % 8, :height, :width])
+            image.save(folder / subfolder / f"{number}.jpg")
+    Image.fromarray(images[0]).save(folder / "train/ants/imageNotFound.gif")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images_dir(ants_bees_dir: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real images where they are found, else drawn ones in files of the same number."""
+    return ants_bees_dir or draw_folder(tmp_path_factory.mktemp("drawn") / "hymenoptera_data", COUNTS)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive as the tutorial's, of two images a class, at the download's address; no images elsewhere."""
+    folder = draw_folder(tmp_path / "web" / "hymenoptera_data", dict.fromkeys(COUNTS, 2))
+    archive = tmp_path / "web" / "hymenoptera_data.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for file in folder.rglob("*"):
+            opened.write(file, file.relative_to(folder.parent))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delenv("ANTS_BEES_DIR", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(ants_bees, "URL", archive.as_uri())
+    return archive
+
+
+def test_shapes_and_labels(images_dir: Path) -> None:
+    (x_train, y_train), (x_val, y_val) = ants_bees.load_data(images_dir, image_size=32)
+    # 244 and 153: with the GIF it would be 245.
+    assert x_train.shape == (244, 32, 32, 3)
+    assert x_val.shape == (153, 32, 32, 3)
+    assert x_train.dtype == x_val.dtype == np.uint8
+    assert ants_bees.classes == ("ants", "bees")
+    np.testing.assert_array_equal(y_train, [0] * 123 + [1] * 121)
+    np.testing.assert_array_equal(y_val, [0] * 70 + [1] * 83)
+
+
+def test_pixels_and_order_equal_torchvision(images_dir: Path, tmp_path: Path) -> None:
+    script = Path(__file__).with_name("torchvision_pixels.py")
+    subprocess.run([sys.executable, script, images_dir / "train", tmp_path / "theirs.npz"], check=True)
+    theirs = np.load(tmp_path / "theirs.npz")
+    (images, labels), _ = ants_bees.load_data(images_dir, image_size=96)
+    assert tuple(theirs["classes"]) == ants_bees.classes
+    assert theirs["count"] == len(images)
+    np.testing.assert_array_equal(images[::20], theirs["images"], strict=True)
+    np.testing.assert_array_equal(labels[::20], theirs["labels"])
+
+
+def test_where_images_are_found(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ants_bees.find() is None
+    downloaded = draw_folder(tmp_path / "cache/datasets/hymenoptera_data", dict.fromkeys(COUNTS, 1))
+    assert ants_bees.find() == downloaded
+    draw_folder(Path("data/hymenoptera_data"), dict.fromkeys(COUNTS, 1))
+    assert ants_bees.find() == Path("data/hymenoptera_data")
+    named = archive.with_suffix("")
+    monkeypatch.setenv("ANTS_BEES_DIR", str(named))
+    assert ants_bees.find() == named
+    assert ants_bees.find(downloaded) == downloaded
+
+
+def test_download(archive: Path, tmp_path: Path) -> None:
+    (x_train, y_train), (x_val, _) = ants_bees.load_data(image_size=24)
+    assert x_train.shape == x_val.shape == (4, 24, 24, 3)
+    assert y_train.tolist() == [0, 0, 1, 1]
+    cache = tmp_path / "cache" / "datasets"
+    assert sorted(file.name for file in cache.iterdir()) == ["hymenoptera_data", "hymenoptera_data.zip"]
+    # From now on no archive is needed.
+    archive.unlink()
+    (cache / "hymenoptera_data.zip").unlink()
+    np.testing.assert_array_equal(ants_bees.load_data(image_size=24)[0][0], x_train)
+
+
+@pytest.mark.parametrize("name", ["../escaped.txt", "hymenoptera_data/../../escaped.txt", "/escaped.txt"])
+def test_archive_that_escapes_its_folder_is_refused(archive: Path, tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(name, "")
+    with pytest.raises(ValueError, match=r"must lie inside of it\. Received: .*escaped\.txt.* Delete the file"):
+        ants_bees.load_data()
+    assert not list(tmp_path.rglob("escaped.txt"))
+    assert [file.name for file in (tmp_path / "cache/datasets").iterdir()] == ["hymenoptera_data.zip"]
+
+
+def test_interrupted_extraction_leaves_nothing_half(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: zipfile.ZipFile, path: Path) -> None:
+        self.extract(self.namelist()[-1], path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extractall", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ants_bees.load_data()
+    assert [file.name for file in (tmp_path / "cache/datasets").iterdir()] == ["hymenoptera_data.zip"]
+    assert ants_bees.load_data(image_size=24)[0][0].shape == (4, 24, 24, 3)
+
+
+def test_archive_without_the_images_is_refused(archive: Path) -> None:
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("hymenoptera_data/readme.txt", "")
+    with pytest.raises(ValueError, match=r"The archive .* must hold the subfolders train/ants"):
+        ants_bees.load_data()
+
+
+def test_folder_that_lacks_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_folder(tmp_path, {"train/ants": 1, "val/ants": 1})
+    message = r"must hold the subfolders .* Received: .*, which lacks train/bees, val/bees\. Pass the folder"
+    with pytest.raises(ValueError, match="`path` " + message):
+        ants_bees.load_data(tmp_path)
+    monkeypatch.setenv("ANTS_BEES_DIR", str(tmp_path))
+    with pytest.raises(ValueError, match=r"`\$ANTS_BEES_DIR` " + message):
+        ants_bees.find()
+
+
+def test_class_without_images(tmp_path: Path) -> None:
+    draw_folder(tmp_path, {**dict.fromkeys(COUNTS, 1), "val/bees": 0})
+    with pytest.raises(ValueError, match=r"at least one image\. Received: no image in .*bees\. Extract"):
+        ants_bees.load_data(tmp_path)
+
+
+def test_image_size_must_be_positive() -> None:
+    with pytest.raises(ValueError, match=r"`image_size` must be a positive .* Received: image_size=0\. Pass"):
+        ants_bees.load_data(image_size=0)
+
+
+def test_missing_pillow_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r'Pillow: pip install "keras-sgdr\[study\]"'):
+        ants_bees.load_data(tmp_path)
