@@ -1,0 +1,93 @@
+"""Several `fit`s that take turns by the epoch, so that what else the machine does falls on all of them alike."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+__all__ = ["Race", "Runner"]
+
+
+class Runner:
+    """One `fit` in a thread of its own, which trains an epoch whenever it is told to.
+
+    Timed is all from before the callbacks' `on_epoch_begin` to after their `on_epoch_end`, in the real loop of `fit`.
+    Set-up and tracing come before the first epoch or fall into it.
+
+    Args:
+        fit: Calls `model.fit` with the callbacks that it is given, in their order.
+        callbacks: The callbacks under test.
+    """
+
+    def __init__(self, fit: Callable[[list[keras.callbacks.Callback]], Any], callbacks: Sequence[Any]) -> None:
+        first = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)
+        last = keras.callbacks.LambdaCallback(on_epoch_end=self._end)
+        self._fit, self._callbacks = fit, [first, *callbacks, last]
+        self._turn, self._waiting = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Go on to the begin of the first epoch."""
+        self._thread.start()
+        self._wait()
+
+    def epoch(self) -> float:
+        """Train an epoch. Returns the seconds it took; this `fit` rests again after it."""
+        self._turn.release()
+        self._wait()
+        return self._seconds
+
+    def _wait(self) -> None:
+        self._waiting.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._fit(self._callbacks)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._waiting.release()
+
+    def _begin(self, epoch: int, logs: Any) -> None:
+        # Only here is the epoch before done with: the next runner is not to meet the rest of this one's work.
+        self._waiting.release()
+        self._turn.acquire()
+        self._began = time.perf_counter()
+
+    def _end(self, epoch: int, logs: Any) -> None:
+        self._seconds = time.perf_counter() - self._began
+
+
+class Race:
+    """Runners by name, in rounds of an epoch each.
+
+    Args:
+        runners: By name.
+        warmup: Epochs that each runs before the first round.
+
+    Attributes:
+        seconds: By name, the seconds of each round's epoch.
+    """
+
+    def __init__(self, runners: dict[str, Runner], warmup: int) -> None:
+        self._runners = runners
+        self.seconds: dict[str, list[float]] = {name: [] for name in runners}
+        for runner in runners.values():
+            runner.start()
+            for _ in range(warmup):
+                runner.epoch()
+
+    def round(self) -> None:
+        """An epoch of each, beginning with another one in every round."""
+        names = list(self._runners)
+        done = len(self.seconds[names[0]])
+        for place in range(len(names)):
+            name = names[(done + place) % len(names)]
+            self.seconds[name].append(self._runners[name].epoch())

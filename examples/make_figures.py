@@ -1,0 +1,89 @@
+"""Makes the README's pictures: `python examples/make_figures.py --help`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from matplotlib.figure import Figure
+
+from keras_sgdr import Schedule, StepDecay, WarmRestarts
+from keras_sgdr.plotting import plot_history, plot_learning_rate
+
+__all__ = ["Options", "main"]
+
+# The settings of the paper's figures 1 and 2, and its peak of 0.05.
+EPOCHS, ETA_MAX = 200, 0.05
+EQUAL_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=1": WarmRestarts(T_0, 1, ETA_MAX) for T_0 in (50, 100, 200)}
+GROWING_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=2": WarmRestarts(T_0, 2, ETA_MAX) for T_0 in (1, 10)}
+BASELINE: dict[str, Schedule] = {"step decay: x 0.2 every 60": StepDecay(ETA_MAX, step_size=60, gamma=0.2)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make the README's pictures."""
+
+    run: Path = Path("runs", "demo")
+    """Output folder of examples/finetune_ants_bees.py, as `make demo` leaves it."""
+    output: Path = Path("docs", "figures")
+    """Folder for schedules.png and finetune.png."""
+
+
+def main(options: Options) -> None:
+    """Draws `schedules.png`, which needs no training, and `finetune.png`, from what a run wrote.
+
+    Raises:
+        FileNotFoundError: There is no such run.
+    """
+    if not (options.run / "summary.json").is_file():
+        raise FileNotFoundError(
+            f"`run` must be the output folder of a finished fine-tuning run. Received: run={options.run}, which has no "
+            "summary.json. Run `make demo` first."
+        )
+    options.output.mkdir(parents=True, exist_ok=True)
+    schedules().savefig(options.output / "schedules.png", dpi=150)
+    finetune(options.run).savefig(options.output / "finetune.png", dpi=150)
+
+
+def schedules() -> Figure:
+    """The paper's settings in two panels, cycles of one length and growing ones, each beside step decay."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, cycles in zip(panels, (EQUAL_CYCLES, GROWING_CYCLES), strict=True):
+        plot_learning_rate(BASELINE | cycles, EPOCHS, panel)
+        panel.label_outer()
+    return figure
+
+
+def finetune(run: Path) -> Figure:
+    """Learning rate, losses and accuracies of one run, below one another."""
+    summary = json.loads((run / "summary.json").read_text())
+    history = read_history(run / "history.csv")
+    options = summary["options"]
+    schedule = WarmRestarts(options["T_0"], options["T_mult"], options["eta_max"], options["eta_min"])
+    ends = schedule.cycle_ends(options["epochs"])
+
+    figure = Figure(figsize=(8, 7.5), layout="constrained")
+    figure.suptitle(f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}", fontsize=10)
+    rate, loss, accuracy = figure.subplots(3, 1, sharex=True)
+    plot_learning_rate(schedule, options["epochs"], rate, steps_per_epoch=summary["data"]["steps_per_epoch"])
+    plot_history(history, loss, cycle_ends=ends)
+    plot_history(history, accuracy, metrics=("accuracy", "val_accuracy"), cycle_ends=ends)
+    for panel in (rate, loss):
+        panel.label_outer()
+    return figure
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """The columns of a `history.csv`."""
+    with path.open(newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
