@@ -122,6 +122,27 @@ def test_interrupted_extraction_leaves_nothing_half(
     assert ants_bees.load_data(image_size=24)[0][0].shape == (4, 24, 24, 3)
 
 
+def test_another_process_that_extracts_first_is_no_error(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(self: Path, target: Path) -> None:
+        draw_folder(target, dict.fromkeys(COUNTS, 3))
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(Path, "rename", too_late)
+    assert len(ants_bees.load_data(image_size=24)[0][0]) == 6
+    assert len(list((tmp_path / "cache/datasets").iterdir())) == 2
+
+
+def test_extraction_that_fails_says_so(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Path, target: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="No space left"):
+        ants_bees.load_data()
+
+
 def test_archive_without_the_images_is_refused(archive: Path) -> None:
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("hymenoptera_data/readme.txt", "")
