@@ -124,6 +124,7 @@ class SGDR(keras.callbacks.Callback):
         self.verbose = verbose
         self.cycles: list[dict[str, Any]] = []
         self._installation: Installation | None = None
+        self._steps: int | None = None
 
     def schedule_for(self, own_rate: float) -> Schedule:
         """The schedule of an optimizer whose own learning rate is `own_rate`."""
@@ -149,13 +150,13 @@ class SGDR(keras.callbacks.Callback):
         self._installation = installation
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        steps = self._steps or 1
+        installed, steps = self._installed, self._steps or 1
         if epoch not in self._window:
             self._window = range(epoch, epoch + self._window_epochs)
             tables = [self._table(schedule) for schedule in self._schedules]
             self._rates = tables[0]
-            self._installed.fill(tables)
-        self._installed.place((epoch - self._window.start) * steps)
+            installed.fill(tables)
+        installed.place((epoch - self._window.start) * steps)
         if self.verbose:
             for cycle, updates in self._cycles_of(epoch):
                 if cycle.start >= epoch and cycle.index >= 0 and math.isfinite(cycle.length):
@@ -165,10 +166,11 @@ class SGDR(keras.callbacks.Callback):
                     )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        installed = self._installed
         end = (epoch + 1 - self._window.start) * (self._steps or 1)
         # On TensorFlow the counter may also count the attempt that finds the data at its end.
-        reached = min(self._installed.reached(), end)
-        rates = self._installed.rest(reached - 1)
+        reached = min(installed.reached(), end)
+        rates = installed.rest(reached - 1)
         logs = {} if logs is None else logs
         logs["learning_rate"] = rates[0][1]
         if len(rates) > 1:

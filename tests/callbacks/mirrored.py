@@ -1,0 +1,57 @@
+"""Under `MirroredStrategy` on two logical CPU devices, which must be made before TensorFlow does anything.
+
+`python -m tests.callbacks.mirrored FILE` writes the applied rates of each case into an `.npz` file.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.callbacks.probe import RATE, STEPS, data, fit, probe, sgdr
+from tests.callbacks.test_rates import two_probes
+
+
+def sgd(rate: float = RATE) -> Any:
+    return keras.optimizers.SGD(rate)
+
+
+def choosing() -> Any:
+    first, second = sgd(0.1), sgd(0.3)
+    return keras.optimizers.MultiOptimizer(lambda variable: first if variable.path.startswith("first") else second)
+
+
+SKIPPING = [np.inf if i == 2 else 1.0 for i in range(STEPS)]
+CASES: dict[str, Any] = {
+    "one": lambda: fit(probe(sgd()), sgdr(), batches=data(batch_size=4), batch_size=4),
+    "several an execution": lambda: fit(
+        probe(sgd(), steps_per_execution=5), sgdr(), batches=data(batch_size=4), batch_size=4
+    ),
+    "an epoch": lambda: fit(probe(sgd()), sgdr(per="epoch"), batches=data(batch_size=4), batch_size=4),
+    "skipping": lambda: fit(
+        probe(keras.optimizers.LossScaleOptimizer(sgd())),
+        sgdr(),
+        batches=data(batch_size=4, gradients=SKIPPING),
+        batch_size=4,
+    ),
+    "two optimizers": lambda: fit(two_probes(choosing()), sgdr(), batches=data(batch_size=4), batch_size=4),
+}
+
+
+def main(path: str) -> None:
+    device = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    applied = {}
+    for name, case in CASES.items():
+        with strategy.scope():
+            applied[name] = case()
+    np.savez(path, replicas=strategy.num_replicas_in_sync, **applied)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
