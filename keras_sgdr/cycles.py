@@ -154,6 +154,8 @@ class WarmRestarts:
             self.cycles,
             "Pass the number of cycles to run, or None to go on for ever.",
         )
+        if self.cycles is not None:
+            object.__setattr__(self, "cycles", int(self.cycles))
         require(
             self.end in ("exclusive", "inclusive"),
             '`end` must be "exclusive" or "inclusive".',
@@ -181,6 +183,7 @@ class WarmRestarts:
             decay,
             f"Pass {name}_decay=1 for no decay.",
         )
+        object.__setattr__(self, f"{name}_decay", float(decay))
         if isinstance(value, np.ndarray):
             value = value.tolist()
         listed = isinstance(value, Sequence) and not isinstance(value, str)
@@ -222,9 +225,9 @@ class WarmRestarts:
         """`eta_max` and `eta_min` of the cycles of these numbers."""
         peaks, floors = (rates[np.minimum(index, len(rates) - 1)] for rates in self._listed)
         if self.eta_max_decay != 1:
-            peaks = peaks * np.float_power(float(self.eta_max_decay), index)
+            peaks = peaks * np.float_power(self.eta_max_decay, index)
         if self.eta_min_decay != 1:
-            floors = floors * np.float_power(float(self.eta_min_decay), index)
+            floors = floors * np.float_power(self.eta_min_decay, index)
         return peaks, np.minimum(floors, peaks)
 
     def _differing_peaks(self, count: int) -> tuple[FloatArray, FloatArray]:
@@ -328,7 +331,7 @@ class WarmRestarts:
             ValueError: If `epochs` is negative, infinite or NaN.
         """
         most = float(positions(epochs))
-        return [_tidy(end) for end in itertools.takewhile(lambda end: end <= most, self._ends())]
+        return list(itertools.takewhile(lambda end: end <= most, map(_tidy, self._ends())))
 
     def epochs_for(self, cycles: int) -> int:
         """How many epochs must run to complete so many cycles, warmup included.

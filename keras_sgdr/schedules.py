@@ -34,11 +34,11 @@ for _schedule in (WarmRestarts, StepDecay):
 class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """SGDR as a learning rate schedule: cosine annealing with warm restarts, equation (5) of arXiv 1608.03983.
 
-    The position is the optimizer's own counter of batches. On the TensorFlow and PyTorch backends (and on JAX with
-    64-bit numbers enabled) the rate is evaluated in float64 with integer boundaries and equals
-    `numpy.float32(WarmRestarts(...)(t))`; on JAX with 32-bit numbers it lies within 2 units in the last place of
-    `eta_max`. At a restart it is exactly `eta_max` everywhere. Where the epoch begins late, is run again, or steps
-    are skipped, only the `SGDR` callback keeps position: a schedule knows nothing but the count.
+    The position is the optimizer's own counter of batches. On the TensorFlow and PyTorch backends the rate is
+    evaluated in float64 with integer boundaries and equals `numpy.float32(WarmRestarts(...)(t))`; on JAX it lies within
+    2 units in the last place of a float32 `eta_max`. At a restart it is exactly `eta_max` everywhere. Where the epoch
+    begins late, is run again, or steps are skipped, only the `SGDR` callback keeps position: a schedule knows nothing
+    but the count.
 
     Example:
 
@@ -150,13 +150,9 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _kinds() -> tuple[str, str]:
-    """The widest integer and real types that the backend computes in."""
-    if keras.config.backend() == "jax":
-        import jax
-
-        if not jax.config.jax_enable_x64:
-            return "int32", "float32"
-    return "int64", "float64"
+    """The integer and real types to compute in."""
+    # On JAX Keras takes a cosine in float32 whatever it is given, and 64-bit numbers are off unless enabled.
+    return ("int32", "float32") if keras.config.backend() == "jax" else ("int64", "float64")
 
 
 def _constant(value: Any, kind: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -124,7 +124,7 @@ class StepDecay:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as JSON can hold them."""
-        return {**asdict(self), "step_size": to_json(self.step_size)}
+        return {"eta": float(self.eta), "step_size": to_json(self.step_size), "gamma": float(self.gamma)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
