@@ -32,7 +32,8 @@ class Installation:
         own_rates: The optimizers' own learning rates.
 
     Raises:
-        ValueError: If the model is not compiled, or an optimizer has no learning rate of its own that is a float.
+        ValueError: If the model is not compiled, its optimizers cannot be known yet, or one of them has no learning
+            rate of its own that is a float.
     """
 
     def __init__(self, model: Any) -> None:
@@ -43,6 +44,12 @@ class Installation:
             )
         self._model = model
         self._optimizers = list(_optimizers_of(model))
+        if not self._optimizers:
+            raise ValueError(
+                "`SGDR` must find the optimizers that a `MultiOptimizer` chooses by a function, which it does once the "
+                f"model is built. Received: model={model.name!r}, not built. Begin it with a `keras.Input`, or call "
+                "`model.build(...)`."
+            )
         for optimizer in self._optimizers:
             rate = getattr(optimizer, "_learning_rate", None)
             if not isinstance(rate, keras.Variable):

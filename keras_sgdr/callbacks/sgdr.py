@@ -223,7 +223,7 @@ class SGDR(keras.callbacks.Callback):
             cycle = self._schedules[0].cycle_at(t)
             if cycle.index != index:
                 index = cycle.index
-                # Restarts lie on an update or at least a millionth of one away: see `cycles.exact`.
+                # Restarts lie on an update or at least a millionth of one away: see `arguments.exact`.
                 first, stop = (
                     math.ceil(min(max(end, epoch), epoch + 1) * steps - 1e-7) for end in (cycle.start, _end(cycle))
                 )

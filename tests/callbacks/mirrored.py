@@ -26,11 +26,9 @@ def choosing() -> Any:
 
 
 SKIPPING = [np.inf if i == 2 else 1.0 for i in range(STEPS)]
+# One batch an execution: TensorFlow 2.21 refuses several under this strategy, with or without a callback.
 CASES: dict[str, Any] = {
     "one": lambda: fit(probe(sgd()), sgdr(), batches=data(batch_size=4), batch_size=4),
-    "several an execution": lambda: fit(
-        probe(sgd(), steps_per_execution=5), sgdr(), batches=data(batch_size=4), batch_size=4
-    ),
     "an epoch": lambda: fit(probe(sgd()), sgdr(per="epoch"), batches=data(batch_size=4), batch_size=4),
     "skipping": lambda: fit(
         probe(keras.optimizers.LossScaleOptimizer(sgd())),

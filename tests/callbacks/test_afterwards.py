@@ -92,7 +92,7 @@ assert abs(model.optimizer.get_config()["learning_rate"] - 0.1) < 1e-8
 assert int(model.optimizer.iterations) == 9
 model.fit(keras.ops.ones((2, 3)), keras.ops.ones((2, 1)), verbose=0)
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120, check=True)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=300, check=True)
 
 
 @OPTIMIZERS

@@ -129,6 +129,17 @@ class TestWhenFitBegins:
         assert float(values([first.learning_rate])[0]) == np.float32(RATE)
 
 
+@pytest.mark.tensorflow
+def test_optimizers_that_are_chosen_once_the_model_is_built() -> None:
+    """On the other backends `fit` builds the model before it calls a callback."""
+    optimizer = keras.optimizers.MultiOptimizer(lambda variable: keras.optimizers.SGD(RATE))
+    model = probe(optimizer, built=False)
+    with pytest.raises(ValueError, match=r"model is built\. Received: model='.*', not built\. Begin it with"):
+        fit(model, sgdr())
+    model.build((None, 1))
+    np.testing.assert_array_equal(fit(model, sgdr()), planned())
+
+
 @pytest.mark.parametrize("optimizer", [None, "without"])
 def test_model_without_a_rate(optimizer: str | None) -> None:
     """`fit` itself refuses a model that is not compiled; a loop of one's own does not."""

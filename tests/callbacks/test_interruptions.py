@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -54,42 +53,37 @@ class Broken(keras.utils.PyDataset):
         return np.full((1, 1), i, "float32"), np.ones((1, 1), "float32")
 
 
-def interrupted(model: Any, hook: str, *callbacks: Any, error: type[BaseException] = KeyboardInterrupt) -> None:
-    validation = {"validation_data": data()} if hook.startswith("on_test") else {}
+def interrupted(model: Any, place: str, *callbacks: Any, error: type[BaseException] = KeyboardInterrupt) -> None:
+    callbacks = callbacks or (sgdr(),)
+    if place == "data":
+        # TensorFlow wraps the error.
+        with pytest.raises(Exception, match="stop here"):
+            fit(model, *callbacks, batches=Broken())
+        return
+    validation: dict[str, Any] = {"validation_data": data()} if place.startswith("on_test") else {}
     with pytest.raises(error, match="stop here"):
-        fit(model, *(callbacks or [sgdr()]), Raise(hook, error), **validation)
+        fit(model, *callbacks, Raise(place, error), **validation)
 
 
-def interrupted_by_data(model: Any) -> None:
-    # TensorFlow wraps the error.
-    with pytest.raises(Exception, match="stop here"):
-        fit(model, sgdr(), batches=Broken())
-
-
-@pytest.fixture(params=[*HOOKS, "data"])
-def interrupt(request: pytest.FixtureRequest) -> Callable[[Any], None]:
-    if request.param == "data":
-        return interrupted_by_data
-    return lambda model: interrupted(model, request.param)
-
-
-def test_next_fits(interrupt: Callable[[Any], None]) -> None:
+@pytest.mark.parametrize("place", [*HOOKS, "data"])
+def test_next_fits(place: str) -> None:
     """With and without the callback, each after an interruption."""
     model = probe()
-    interrupt(model)
+    interrupted(model, place)
     np.testing.assert_array_equal(fit(model), CONSTANT)
-    interrupt(model)
+    interrupted(model, place)
     np.testing.assert_array_equal(fit(model, sgdr()), planned())
     assert type(model.optimizer.learning_rate) is type(probe().optimizer.learning_rate)
     assert "make_train_function" not in vars(model)
 
 
-def test_setting_the_rate(interrupt: Callable[[Any], None]) -> None:
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_epoch_end"])
+def test_setting_the_rate(hook: str) -> None:
     model = probe()
-    interrupt(model)
+    interrupted(model, hook)
     model.optimizer.learning_rate = 0.3
     np.testing.assert_array_equal(fit(model), np.full(3 * STEPS, 0.3, "float32"))
-    interrupt(model)
+    interrupted(model, hook)
     model.optimizer.learning_rate = 0.2
     np.testing.assert_array_equal(fit(model, sgdr()), planned(eta_max=0.2))
 

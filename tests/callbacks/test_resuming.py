@@ -94,9 +94,7 @@ def sgd(scaled: bool) -> Any:
 
 @pytest.mark.parametrize("batch", range(EVERY))
 @pytest.mark.parametrize("epoch", range(3))
-@pytest.mark.parametrize(
-    ("save_freq", "scaled", "first"), [("epoch", False, True), (1, True, False), (2, False, False)]
-)
+@pytest.mark.parametrize(("save_freq", "scaled", "first"), [("epoch", False, True), (2, True, False)])
 def test_killed_and_resumed(tmp_path: Path, save_freq: Any, scaled: bool, first: bool, epoch: int, batch: int) -> None:
     """Whether `SGDR` stands before `BackupAndRestore` (`first`) or after it."""
 
@@ -144,6 +142,6 @@ def killed_for_real(folder: Path) -> None:
 
 def test_sigkill(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from {__name__} import *; killed_for_real(Path({str(tmp_path)!r}))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL
     np.testing.assert_array_equal(fit(probe(), sgdr(), backup(tmp_path, 2)), planned(first=1))
