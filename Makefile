@@ -52,8 +52,11 @@ parity: $(DEV)
 bench: $(DEV)
 	$(PYTHON) -m pytest benchmarks --benchmark-only
 
-figures: $(DEV)
+figures: $(STUDY) runs/demo/summary.json
 	$(PYTHON) examples/make_figures.py
+
+runs/demo/summary.json:
+	$(MAKE) demo
 
 wheel: $(DEV)
 	$(PYTHON) -m build --wheel

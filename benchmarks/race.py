@@ -5,11 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
-__all__ = ["Race", "Runner"]
+__all__ = ["Race", "Runner", "Seconds"]
+
+
+class Seconds(NamedTuple):
+    """What an epoch took: on the clock, and of all processor cores, which other processes disturb less."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Seconds:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, began: Seconds) -> Seconds:
+        return Seconds(self.wall - began.wall, self.cpu - began.cpu)
 
 
 class Runner:
@@ -36,8 +50,8 @@ class Runner:
         self._thread.start()
         self._wait()
 
-    def epoch(self) -> float:
-        """Train an epoch. Returns the seconds it took; this `fit` rests again after it."""
+    def epoch(self) -> Seconds:
+        """Train an epoch. Returns what it took; this `fit` rests again after it."""
         self._turn.release()
         self._wait()
         return self._seconds
@@ -59,10 +73,10 @@ class Runner:
         # Only here is the epoch before done with: the next runner is not to meet the rest of this one's work.
         self._waiting.release()
         self._turn.acquire()
-        self._began = time.perf_counter()
+        self._began = Seconds.now()
 
     def _end(self, epoch: int, logs: Any) -> None:
-        self._seconds = time.perf_counter() - self._began
+        self._seconds = Seconds.now().since(self._began)
 
 
 class Race:
@@ -73,12 +87,12 @@ class Race:
         warmup: Epochs that each runs before the first round.
 
     Attributes:
-        seconds: By name, the seconds of each round's epoch.
+        seconds: By name, what each round's epoch took.
     """
 
     def __init__(self, runners: dict[str, Runner], warmup: int) -> None:
         self._runners = runners
-        self.seconds: dict[str, list[float]] = {name: [] for name in runners}
+        self.seconds: dict[str, list[Seconds]] = {name: [] for name in runners}
         for runner in runners.values():
             runner.start()
             for _ in range(warmup):

@@ -18,8 +18,8 @@ from benchmarks.race import Race, Runner
 from benchmarks.report import ratios, write
 from keras_sgdr import SGDR, SGDRSchedule, WarmRestarts
 
-# Cycles of 10, 20, 40 and 80 epochs. The first is warm-up; each further epoch is a round.
-T_0, T_MULT, ETA_MAX, EPOCHS = 10, 2, 0.1, 150
+# Cycles of 10, 20 and 40 epochs. The first is warm-up; each further epoch is a round.
+T_0, T_MULT, ETA_MAX, EPOCHS = 10, 2, 0.1, 70
 # By batches an execution: batches an epoch, about a tenth of a second, and the most that SGDR may cost.
 STEPS = {1: 200, 50: 1000}
 BOUNDS = {1: 1.03, 50: 1.10}
@@ -67,8 +67,8 @@ def runner(rate: Any, callbacks: list[keras.callbacks.Callback], steps: int, ste
         # Costs less than slices of an array, and so hides less.
         data = {"x": tf.data.Dataset.from_tensors((x, y)).repeat(steps)}
     else:
-        data = {"x": np.tile(x, (steps, 1)), "y": np.tile(y, steps), "batch_size": len(x), "shuffle": False}
-    return Runner(lambda given: model.fit(**data, epochs=EPOCHS, callbacks=given, verbose=0), callbacks)
+        data = {"x": np.tile(x, (steps, 1)), "y": np.tile(y, steps), "batch_size": len(x)}
+    return Runner(lambda given: model.fit(**data, epochs=EPOCHS, callbacks=given, shuffle=False, verbose=0), callbacks)
 
 
 @pytest.fixture(scope="module")
@@ -90,4 +90,4 @@ def test_sgdr_step_costs_no_more_than_its_bound(
 
     rows = results[steps_per_execution] = ratios(race.seconds, "constant rate", steps)
     benchmark.extra_info.update(rows)
-    assert rows["SGDR"]["median"] <= BOUNDS[steps_per_execution]
+    assert rows["SGDR"]["wall"]["median"] <= BOUNDS[steps_per_execution]
