@@ -106,7 +106,7 @@ class TestLossScaling:
 
     @pytest.mark.usefixtures("_mixed_float16")
     @pytest.mark.parametrize("steps_per_execution", [1] if BACKEND == "torch" else [1, 5])
-    @pytest.mark.parametrize("skipped", [[], [0], [STEPS - 1], [1, 2, 5]])
+    @pytest.mark.parametrize("skipped", [[0], [STEPS - 1], [1, 2, 5]])
     def test_skipped_batches_keep_their_positions(self, skipped: list[int], steps_per_execution: int) -> None:
         gradients = [np.inf if i in skipped else 1.0 for i in range(STEPS)]
         expected = planned().reshape(-1, STEPS)
@@ -196,9 +196,8 @@ class TestMultiOptimizer:
         optimizers = {"first/.*": keras.optimizers.SGD(0.1, name="one")}
         return keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.3, name="other"), optimizers)
 
-    @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
     @pytest.mark.parametrize("kind", ["choosing", "mapping"])
-    @pytest.mark.parametrize("eta_max", [None, 0.2])
+    @pytest.mark.parametrize(("eta_max", "scaled"), [(None, False), (0.2, False), (None, True)])
     def test_each_its_own_rate(self, kind: str, eta_max: float | None, scaled: bool) -> None:
         optimizer = keras.optimizers.MultiOptimizer(getattr(self, kind)())
         if scaled:

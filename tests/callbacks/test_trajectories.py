@@ -40,9 +40,8 @@ def test_weights_of_a_loop_that_sets_the_rate(optimizer: Any) -> None:
     assert_equal(values(model.weights), values(loop.weights))
 
 
-@OPTIMIZERS
-def test_weights_of_learning_rate_scheduler(optimizer: Any) -> None:
-    model, ordinary = small_model(optimizer()), small_model(optimizer())
+def test_weights_of_learning_rate_scheduler() -> None:
+    model, ordinary = (small_model(keras.optimizers.AdamW(0.1, weight_decay=0.3)) for _ in range(2))
     restarts = WarmRestarts(1, 2, 0.1)
     train(model, sgdr(per="epoch"))
     train(ordinary, keras.callbacks.LearningRateScheduler(lambda epoch, rate: restarts(float(epoch))))
