@@ -18,7 +18,7 @@ def random_resized_crop_flip(
     images: Any,
     size: int,
     seed: int | keras.random.SeedGenerator,
-    scale: tuple[float, float] = (0.25, 1.0),
+    scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Any:
     """Crops a random box out of each image, resizes it to a square, and mirrors half of them.
@@ -32,7 +32,7 @@ def random_resized_crop_flip(
         size: Side of the square output, in pixels.
         seed: An integer gives the same crops at every call; a `keras.random.SeedGenerator` new ones at every
             call.
-        scale: Smallest and largest area of the box, as fractions of the image's. (torchvision: 0.08 and 1.)
+        scale: Smallest and largest area of the box, as fractions of the image's.
         ratio: Smallest and largest aspect ratio (width / height) of the box.
 
     Returns:
@@ -46,7 +46,7 @@ def resized_crop_flip(
     images: Any,
     size: int,
     draws: Any,
-    scale: tuple[float, float] = (0.25, 1.0),
+    scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Any:
     """The same as `random_resized_crop_flip`, as a function of the random numbers.
