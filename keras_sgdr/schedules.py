@@ -226,8 +226,8 @@ class FitRate:
         position = ops.convert_to_tensor(self._offset)
         if self._counts_batches:
             position = position + ops.convert_to_tensor(self.counter if self.count is None else self.count)
-        position = ops.minimum(position, self._table.shape[0] - 1)
-        # `ops.take` would care for negative positions, which there are none of, at twice the cost.
+        position = ops.clip(position, 0, self._table.shape[0] - 1)
+        # `ops.take` would care for negative positions once more, at twice the cost.
         return ops.reshape(ops.slice(ops.convert_to_tensor(self._table), ops.reshape(position, (1,)), (1,)), ())
 
     def fill(self, rates: FloatArray) -> None:
