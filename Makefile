@@ -47,7 +47,7 @@ lint: $(DEV)
 	$(PYTHON) -m mypy
 
 parity: $(DEV)
-	$(PYTEST) parity_tests
+	$(PYTHON) -m parity_tests.report
 
 bench: $(DEV)
 	$(PYTHON) -m pytest benchmarks --benchmark-only

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from parity_tests.measured import Recorder
-from parity_tests.runs import Run, Trace, prepare, traces
+from parity_tests.runs import Run, Trace, describe, prepare, traces
 from tests.conftest import ants_bees_dir, pretrained_weights
 
 __all__ = ["ants_bees_dir", "folder", "inputs", "measure", "pretrained_weights", "train_both"]
@@ -59,8 +59,4 @@ def measure(request: pytest.FixtureRequest, folder: Path) -> Recorder:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say what the networks are trained on."""
-    images, weights = (inspect.unwrap(cast(Any, fixture))() for fixture in (ants_bees_dir, pretrained_weights))
-    return (
-        f"parity: on {'the real ants and bees' if images else 'drawn insects'}, "
-        f"from {'pretrained' if weights else 'random'} weights"
-    )
+    return "parity: " + describe(*(inspect.unwrap(cast(Any, find))() for find in (ants_bees_dir, pretrained_weights)))

@@ -143,9 +143,18 @@ def prepare(folder: Path, images: Path | None, weights: Path | None) -> dict[str
     paths = {"images": folder / "images.npz", "weights": folder / "weights.npz"}
     with FileLock(folder / "prepare.lock"):
         if not paths["weights"].exists():
+            (folder / "inputs.txt").write_text(describe(images, weights))
             start("parity_tests.images", paths["images"], *filter(None, [images]), backend="numpy")
             start("parity_tests.weights", paths["weights"], *filter(None, [weights]))
     return {name: str(path) for name, path in paths.items()}
+
+
+def describe(images: Path | None, weights: Path | None) -> str:
+    """What the networks are trained on and from."""
+    return (
+        f"on {'the real ants and bees' if images else 'drawn insects'}, "
+        f"from {'pretrained' if weights else 'random'} weights"
+    )
 
 
 def start(module: str, *arguments: object, backend: str = "tensorflow") -> None:
@@ -153,7 +162,7 @@ def start(module: str, *arguments: object, backend: str = "tensorflow") -> None:
     result = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=Path(__file__).resolve().parent.parent,
-        # Unasked, TensorFlow takes oneDNN only where there is AVX-512; with AVX2 it makes a float32 step 3 times as fast.
+        # Unasked, TensorFlow takes oneDNN only where there is AVX-512; with AVX2 it makes float32 3 times as fast.
         env=dict(os.environ, KERAS_BACKEND=backend, TF_ENABLE_ONEDNN_OPTS="1", TF_CPP_MIN_LOG_LEVEL="3"),
         capture_output=True,
         text=True,

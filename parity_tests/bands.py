@@ -1,0 +1,87 @@
+"""Level L3's settings, and the band that PyTorch's own float32 variants make around the float64 run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity_tests.runs import Run, Trace
+
+__all__ = ["CONTROLS", "REGIMES", "STOCK", "VARIANTS", "Band", "band_runs"]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "without mkldnn": {"variant": "no_mkldnn"},
+    "channels last": {"variant": "channels_last"},
+    "two threads": {"variant": "two_threads"},
+    "weights x (1 + 1e-6 noise)": {"weight_noise": 1e-6},
+    "the same, other noise": {"weight_noise": 1e-6, "noise_seed": 1},
+}
+
+CONTROLS = {
+    "same padding": "same_padding",
+    "Caffe preprocessing": "caffe",
+    "schedule off by one update": "off_by_one",
+    "BatchNorm momentum unconverted": "batchnorm_momentum",
+    "two images swapped": "swapped_images",
+}
+STOCK = "stock SGD against stock SGD"
+
+
+def largest(errors: NDArray[Any]) -> float:
+    return float(np.max(errors))
+
+
+def geometric_mean(errors: NDArray[Any]) -> float:
+    # No error is taken for less than float32's eps: one that happens to be 0 would pull the mean to 0.
+    return float(np.exp(np.mean(np.log(np.maximum(errors, np.finfo(np.float32).eps)))))
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A setting, and the one number that an error curve is reduced to, chosen before the first run.
+
+    In the calm regime that is the largest error. At the example's own rate every rounding grows to the order of the
+    loss itself, in PyTorch's variants as well; the largest error is then whatever chaos made of one update, the same
+    for honest runs and controls. The geometric mean over the updates asks how early and how fast a curve departs.
+    """
+
+    measure: Callable[[NDArray[Any]], float]
+    run: dict[str, Any]
+
+
+# Restarts after 1 and 3 epochs: 70 updates, or 15 in the short one.
+REGIMES = {
+    "short": Regime(largest, {"eta_max": 0.001, "epochs": 3, "steps": 4, "batch_size": 4}),
+    "calm": Regime(largest, {"eta_max": 0.001, "epochs": 7, "steps": 10}),
+    "example": Regime(geometric_mean, {"eta_max": 0.01, "epochs": 7, "steps": 10}),
+}
+
+
+@dataclass(frozen=True)
+class Band:
+    """The traces of a regime; "float64" among PyTorch's is what all errors are measured against."""
+
+    regime: Regime
+    keras: dict[str, Trace]
+    torch: dict[str, Trace]
+
+    def error(self, trace: Trace, what: str) -> float:
+        return self.regime.measure(np.abs(trace[what].astype("float64") - self.torch["float64"][what]))
+
+    def ratio(self, trace: Trace, what: str) -> float:
+        """Error of a curve over the largest of PyTorch's variants."""
+        return self.error(trace, what) / max(self.error(self.torch[name], what) for name in VARIANTS)
+
+
+def band_runs(name: str, inputs: dict[str, Any]) -> tuple[dict[str, Run], dict[str, Run]]:
+    """The runs of Keras and those of PyTorch that a regime's band is made of."""
+    common = {"net": "resnet50", "precision": "float32", **REGIMES[name].run, **inputs}
+    keras: dict[str, dict[str, Any]] = {"Keras": {}, **{name: {"control": how} for name, how in CONTROLS.items()}}
+    torch = {**VARIANTS, "float64": {"precision": "float64"}, STOCK: {"momentum_form": "pytorch"}}
+    ours, theirs = ({key: Run(**{**common, **case}) for key, case in cases.items()} for cases in (keras, torch))
+    return ours, theirs
