@@ -144,7 +144,7 @@ def load_images(options: Options, console: Console) -> tuple[str, Any, Any]:
     side = options.image_size * 8 // 7
     folder = ants_bees.find(options.data)
     try:
-        # Training crops come from larger images: enlarged from small ones they would be blurred, which the others are not.
+        # Training crops come from larger images: crops of small ones are blurred by enlarging, validation is not.
         train, _ = ants_bees.load_data(folder, max(side, 256))
         _, val = ants_bees.load_data(folder, side)
     # `keras.utils.get_file` raises a bare Exception where a download fails.

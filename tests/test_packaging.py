@@ -138,9 +138,7 @@ PLOT = "from keras_sgdr.plotting import plot_history; plot_history({}, metrics=[
 
 
 @pytest.mark.parametrize(("package", "extra", "use"), [("matplotlib", "plot", PLOT)])
-def test_missing_part_names_the_command_that_installs_it(
-    installed: Path, package: str, extra: str, use: str
-) -> None:
+def test_missing_part_names_the_command_that_installs_it(installed: Path, package: str, extra: str, use: str) -> None:
     code = f"""
 try:
     {use}

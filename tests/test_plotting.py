@@ -55,9 +55,7 @@ def test_learning_rate_curve_holds_every_update() -> None:
     ("T_0", "steps_per_epoch", "last_updates"),
     [(2, 10, [19]), (1.1, 100, [109, 219]), (0.25, 10, [2, 4, 7, 9])],
 )
-def test_last_update_of_each_cycle_is_marked(
-    T_0: float, steps_per_epoch: int, last_updates: list[int]
-) -> None:
+def test_last_update_of_each_cycle_is_marked(T_0: float, steps_per_epoch: int, last_updates: list[int]) -> None:
     epochs = 1 if T_0 < 1 else 3
     ax = plot_learning_rate(WarmRestarts(T_0, 1, eta_max=0.1), epochs, steps_per_epoch=steps_per_epoch)
     assert marked(ax.lines[0]) == [update / steps_per_epoch for update in last_updates]
@@ -71,9 +69,7 @@ def test_many_cycles_are_marked_sparsely_and_the_last_always() -> None:
 
 
 def test_several_schedules_differ_in_stroke_and_marker_not_in_colour_alone() -> None:
-    named = {f"T_0={T_0}": WarmRestarts(T_0, 2, eta_max=0.1) for T_0 in (1, 2, 3)} | {
-        "steps": StepDecay(0.1, 3)
-    }
+    named = {f"T_0={T_0}": WarmRestarts(T_0, 2, eta_max=0.1) for T_0 in (1, 2, 3)} | {"steps": StepDecay(0.1, 3)}
     ax = plot_learning_rate(named, 9)
     looks = {(line.get_linestyle(), line.get_marker()) for line in ax.lines}
     assert len({stroke for stroke, _ in looks}) == len({marker for _, marker in looks}) == 4
@@ -128,9 +124,7 @@ def test_history_of_a_late_start_keeps_its_epochs() -> None:
 
 
 def test_unknown_metric_names_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match=r"metrics=\('loss', 'f1'\), of which f1 .*Pass some of: loss, val_loss\."
-    ):
+    with pytest.raises(ValueError, match=r"metrics=\('loss', 'f1'\), of which f1 .*Pass some of: loss, val_loss\."):
         plot_history(LOSSES, metrics=("loss", "f1"))
     assert plt.get_fignums() == []
 
