@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -88,9 +87,6 @@ def lay(span: Span, following: Span, steps_per_epoch: int, inclusive: bool) -> t
         if last <= first:
             return first, 1.0, 0.0, 1.0
         length = (last - first) * scale + offset
-    if length.bit_length() < 256:  # Reducing longer ones would cost more than all the rest.
-        divisor = math.gcd(scale, offset, length)
-        scale, offset, length = scale // divisor, offset // divisor, length // divisor
     if max(length, scale) < 2**53:
         return first, float(scale), float(offset), float(length)
     return first, 1.0, offset / scale, length / scale

@@ -38,20 +38,21 @@ from tests.literal import (
 @pytest.mark.parametrize("T_0", LENGTHS, ids=str)
 def test_every_boundary_and_its_neighbours(T_0: Fraction, T_mult: Fraction, steps_per_epoch: int) -> None:
     updates = around(boundaries(T_0, T_mult, steps_per_epoch, first=2000, spread=500))
-    restarts = WarmRestarts(float(T_0), float(T_mult), eta_max=0.1, eta_min=0.001)
+    # 0.001 + (0.01 - 0.001) is not 0.01 in float64: the peak must be exact all the same.
+    restarts = WarmRestarts(float(T_0), float(T_mult), eta_max=0.01, eta_min=0.001)
     rates = restarts.on_grid(steps_per_epoch, UPDATES + 2).rates(np.array(updates))
 
     exactly = restarts_among(updates, T_0, T_mult, steps_per_epoch)
     assert exactly.any()
-    np.testing.assert_array_equal(rates[exactly], 0.1)
+    np.testing.assert_array_equal(rates[exactly], 0.01)
     # An update just after a boundary between two updates may round to the peak; one before a boundary does not.
     before = np.isin(updates, np.array([math.ceil(b) - 1 for b in boundaries(T_0, T_mult, steps_per_epoch, 2000, 500)]))
-    assert np.all(rates[before & ~exactly] != 0.1)
-    expected = literal_rates(updates, steps_per_epoch, T_0, T_mult, 0.1, 0.001)
-    np.testing.assert_allclose(rates, expected, rtol=0, atol=FLOAT64 * 0.1)
+    assert np.all(rates[before & ~exactly] != 0.01)
+    expected = literal_rates(updates, steps_per_epoch, T_0, T_mult, 0.01, 0.001)
+    np.testing.assert_allclose(rates, expected, rtol=0, atol=FLOAT64 * 0.01)
     # The same positions, asked in epochs: the boundaries are float64's nearest, so no restart is missed there either.
-    np.testing.assert_array_equal(restarts(np.array(updates)[exactly] / steps_per_epoch), 0.1)
-    assert np.all(restarts(np.array(updates)[before & ~exactly] / steps_per_epoch) != 0.1)
+    np.testing.assert_array_equal(restarts(np.array(updates)[exactly] / steps_per_epoch), 0.01)
+    assert np.all(restarts(np.array(updates)[before & ~exactly] / steps_per_epoch) != 0.01)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7])
@@ -68,6 +69,14 @@ def test_known_restarts_that_a_logarithm_misses() -> None:
     for T_0, T_mult, epoch in [(10, 2, 81910), (10, 2, 327670), (1, 3, 121), (10, 3, 1210), (1, 10, 111), (1, 9, 7381)]:
         rates = WarmRestarts(T_0, T_mult, eta_max=0.1).learning_rates(epoch + 1, 1, initial_epoch=epoch - 1)
         assert rates[1] == 0.1 > rates[0]
+
+
+def test_hundreds_of_cycles_of_an_uneven_factor() -> None:
+    # The 346 cycles' lengths are fractions over powers of 100, beyond float64's range.
+    updates = np.unique(np.random.default_rng(0).integers(0, 9000, 1000)).tolist()
+    rates = WarmRestarts(1, 1.01, end="inclusive").on_grid(3, 9000).rates(np.array(updates))
+    expected = literal_rates(updates, 3, Fraction(1), Fraction(101, 100), end="inclusive")
+    np.testing.assert_allclose(rates, expected, rtol=0, atol=FLOAT64)
 
 
 def test_numbers_as_they_are_meant() -> None:
@@ -95,6 +104,15 @@ def test_a_length_that_is_no_simple_fraction(T_0: float) -> None:
         begin = float(i * exactly)
         assert (restarts.cycle_at(begin).index, restarts.cycle_at(begin).T_cur) == (i, 0)
         assert restarts.cycle_at(math.nextafter(begin, 0)).index == i - 1
+
+
+def test_a_position_just_before_a_boundary_whose_quotient_rounds_up() -> None:
+    for T_0, warmup, i in [("8/3", "7/5", 11), ("2/3", "8/3", 91), ("7/5", "5/3", 149)]:
+        end = float(Fraction(warmup) + i * Fraction(T_0))
+        before = math.nextafter(end, 0)
+        restarts = WarmRestarts(T_0, warmup=warmup)
+        assert (before - restarts.cycle_at(float(Fraction(warmup))).start) // float(Fraction(T_0)) == i
+        assert [restarts.cycle_at(t).index for t in (before, end)] == [i - 1, i]
 
 
 def test_positions_of_more_than_one_dimension_and_none() -> None:
@@ -255,6 +273,9 @@ def test_after_the_last_cycle_the_floor_is_held() -> None:
     np.testing.assert_array_equal(restarts(np.arange(15, 40) / 5), 0.2)
     assert restarts.cycle_at(7.5) == Cycle(index=2, start=3.0, length=math.inf, T_cur=4.5)
     assert restarts.cycle_ends(100) == [1, 3]
+    for T_mult in (1, 2):
+        decaying = WarmRestarts(1, T_mult, 1.0, 0.4, eta_min_decay=0.5, cycles=3)
+        assert decaying(50.0) == decaying.learning_rates(51, 2)[-1] == 0.1
 
 
 def test_cycles_below_one_shrink_to_a_limit() -> None:
