@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import keras
 import matplotlib.image
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from examples import finetune_ants_bees, make_figures
 from keras_sgdr import WarmRestarts
 from keras_sgdr.data import drawn_insects
 
@@ -66,7 +69,7 @@ def test_what_is_not_real_is_said_plainly(printed: str, summary: dict[str, Any])
 def test_table_has_a_row_a_cycle(printed: str) -> None:
     lines = printed.splitlines()
     heading = next(index for index, line in enumerate(lines) if line.split()[:2] == ["cycle", "epochs"])
-    rows = [line.split() for line in lines[heading + 1 :] if " to " in line]
+    rows = [line.split() for line in lines[heading + 1 :] if line.split()[2:3] == ["to"]]
     assert [row[:5] for row in rows] == [["1", "1", "to", "1", "0.005"], ["2", "2", "to", "3", "0.005"]]
     assert all(0 <= float(row[-1]) <= 1 for row in rows)
 
@@ -113,37 +116,37 @@ print(model(numpy.zeros((2, 32, 32, 3))).shape, float(model.optimizer.learning_r
 
 
 def test_figures_of_the_readme_are_made_from_the_run(folder: Path, printed: str) -> None:
-    finished = run(folder, EXAMPLES / "make_figures.py", "--run", "run", "--output", "figures")
-    assert finished.returncode == 0, finished.stderr
+    make_figures.main(make_figures.Options(run=folder / "run", output=folder / "figures"))
     assert is_picture(folder / "figures" / "schedules.png")
     assert is_picture(folder / "figures" / "finetune.png")
 
 
 def test_figures_need_a_run(tmp_path: Path) -> None:
-    finished = run(tmp_path, EXAMPLES / "make_figures.py")
-    assert "`run` must be the output folder of a finished fine-tuning run. Received: run=runs/demo" in finished.stderr
+    with pytest.raises(FileNotFoundError, match=r"`run` must be the output folder .* Received: run=.*Run `make demo`"):
+        make_figures.main(make_figures.Options(run=tmp_path))
 
 
-def test_images_in_a_folder_and_the_other_options(tmp_path: Path) -> None:
+def test_images_in_a_folder_are_found(tmp_path: Path) -> None:
     for split, (images, labels) in zip(("train", "val"), drawn_insects(10, 6, image_size=40), strict=True):
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            file = tmp_path / "images" / split / ("ants", "bees")[label] / f"{index}.png"
+            file = tmp_path / split / ("ants", "bees")[label] / f"{index}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(file)
-    finished = run(
-        tmp_path,
-        EXAMPLES / "finetune_ants_bees.py",
-        *("--data", "images", "--weights", "None", "--output", "run", "--image_size", "32", "--batch_size", "4"),
-        *("--epochs", "1", "--T_0", "1", "--optimizer", "adamw", "--precision", "mixed_bfloat16"),
-        *("--steps_per_execution", "epoch"),
-    )
-    assert finished.returncode == 0, finished.stderr
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["data"] == {"source": "the real images", "train": 10, "val": 6, "steps_per_epoch": 3}
-    assert len(summary["cycles"]) == 1
+    options = finetune_ants_bees.Options(data=tmp_path, image_size=28)
+    source, train, val = finetune_ants_bees.load_images(options, Console(quiet=True))
+    assert source == "the real images"
+    # Training images are larger than a crop of them, validation images as large as a central crop wants them.
+    assert train[0].shape == (10, 256, 256, 3)
+    assert val[0].shape == (6, 32, 32, 3)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", keras.optimizers.SGD), ("adamw", keras.optimizers.AdamW)])
+def test_optimizer_has_the_peak_as_its_rate(name: Literal["sgd", "adamw"], kind: type) -> None:
+    optimizer = finetune_ants_bees.make_optimizer(finetune_ants_bees.Options(optimizer=name, eta_max=0.25))
+    assert isinstance(optimizer, kind)
+    assert float(optimizer.learning_rate) == 0.25
 
 
 def test_a_folder_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
-    finished = run(tmp_path, EXAMPLES / "finetune_ants_bees.py", "--data", tmp_path)
-    assert finished.returncode != 0
-    assert "must hold the subfolders train/ants" in finished.stderr
+    with pytest.raises(ValueError, match="must hold the subfolders train/ants"):
+        finetune_ants_bees.main(finetune_ants_bees.Options(data=tmp_path, output=tmp_path / "run"))
