@@ -141,7 +141,7 @@ def test_images_in_a_folder_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", keras.optimizers.SGD), ("adamw", keras.optimizers.AdamW)])
-def test_optimizer_has_the_peak_as_its_rate(name: Literal["sgd", "adamw"], kind: type) -> None:
+def test_optimizer_has_the_peak_as_its_rate(name: Literal["sgd", "adamw"], kind: Any) -> None:
     optimizer = finetune_ants_bees.make_optimizer(finetune_ants_bees.Options(optimizer=name, eta_max=0.25))
     assert isinstance(optimizer, kind)
     assert float(optimizer.learning_rate) == 0.25
