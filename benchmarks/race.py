@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 __all__ = ["Race", "Runner", "Seconds"]
 
@@ -92,6 +93,7 @@ class Race:
 
     def __init__(self, runners: dict[str, Runner], warmup: int) -> None:
         self._runners = runners
+        self._order = np.random.default_rng(0)
         self.seconds: dict[str, list[Seconds]] = {name: [] for name in runners}
         for runner in runners.values():
             runner.start()
@@ -99,9 +101,6 @@ class Race:
                 runner.epoch()
 
     def round(self) -> None:
-        """An epoch of each, beginning with another one in every round."""
-        names = list(self._runners)
-        done = len(self.seconds[names[0]])
-        for place in range(len(names)):
-            name = names[(done + place) % len(names)]
+        """An epoch of each, in random order: what one leaves to the next (caches, freed memory) falls on all alike."""
+        for name in self._order.permutation(list(self._runners)):
             self.seconds[name].append(self._runners[name].epoch())

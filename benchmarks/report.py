@@ -22,7 +22,7 @@ Made by `make bench`; the numbers are in [benchmarks.json](benchmarks.json). `KE
 adds that backend.
 
 A small dense network (32-64-64-10, batch 32, SGD with momentum), whose step is mostly overhead: what the learning rate
-costs shows here or nowhere. Every row is a `fit` of its own, all in one process, taking turns by the epoch in rotated
+costs shows here or nowhere. Every row is a `fit` of its own, all in one process, taking turns by the epoch in random
 order. A ratio is that of two epochs of one round; given are its median over the rounds and, in brackets, its quartiles.
 "Constant rate again" is the same as the first row: it shows what the measurement resolves. CPU time is that of all
 threads of the process; what else the machine does disturbs it less than the clock.

@@ -233,28 +233,29 @@ class FitRate:
     def fill(self, rates: FloatArray) -> None:
         """Put rates into the table, shape `(size,)` at most; the last one holds on."""
         self._table.assign(np.pad(rates, (0, self._table.shape[0] - len(rates)), mode="edge"))
+        self._rates = ops.convert_to_numpy(self._table)
         self._placed = None
 
     def place(self, position: int) -> bool:
         """Let the next batch have the rate at `position`. Returns whether a step compiled before would miss it."""
-        offset = self._offset_to(position)
+        offset = position - self._counted()
         moved = offset != self._placed
         self._placed = offset
         self._offset.assign(offset)
         return moved
 
-    def reached(self) -> int:
-        """The position after the last batch."""
+    def rest(self, end: int) -> tuple[int, float]:
+        """After an epoch: the position reached, `end` at most, and the last batch's rate, shown from now on."""
         assert self._placed is not None
-        return self._placed - self._offset_to(0) if self._counts_batches else self._placed + 1
+        counted = self._counted()
+        # On TensorFlow the counter may also count the attempt that finds the data at its end.
+        reached = min(self._placed + (counted if self._counts_batches else 1), end)
+        last = max(reached - 1, 0)
+        self._offset.assign(last - counted)
+        return reached, float(self._rates[last])
 
-    def rest(self, position: int) -> float:
-        """Let the rate read between two epochs be that at `position`, and return it."""
-        self._offset.assign(self._offset_to(position))
-        return float(ops.convert_to_numpy(self()))
-
-    def _offset_to(self, position: int) -> int:
-        return position - self._counts_batches * int(ops.convert_to_numpy(self.counter))
+    def _counted(self) -> int:
+        return int(ops.convert_to_numpy(self.counter)) if self._counts_batches else 0
 
     def assign(self, value: float) -> None:
         """Called by `optimizer.learning_rate = value`."""

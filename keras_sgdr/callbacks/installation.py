@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_sgdr.cycles import FloatArray
+from keras_sgdr.arguments import FloatArray
 from keras_sgdr.schedules import FitRate, own_rate
 
 __all__ = ["Installation", "refuse_companions"]
@@ -96,15 +96,11 @@ class Installation:
         if any(moved) and keras.config.backend() == "jax":
             self._rebuild()
 
-    def reached(self) -> int:
-        """The position after the last batch."""
-        return self._rates[0].reached()
-
-    def rest(self, position: int) -> list[tuple[str, float]]:
-        """Name of each optimizer, and its rate at `position`, which is also what it shows until the next epoch."""
-        return [
-            (optimizer.name, rate.rest(position)) for optimizer, rate in zip(self._optimizers, self._rates, strict=True)
-        ]
+    def rest(self, end: int) -> tuple[int, list[tuple[str, float]]]:
+        """After an epoch: the position reached, `end` at most; name of each optimizer, and its last batch's rate."""
+        rests = [rate.rest(end) for rate in self._rates]
+        names = [optimizer.name for optimizer in self._optimizers]
+        return rests[0][0], [(name, last) for name, (_, last) in zip(names, rests, strict=True)]
 
     def remove(self) -> None:
         """Leave the model as it was before `install`; the next training compiles its step anew."""

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_sgdr.arguments import Epochs, FloatArray
 from keras_sgdr.callbacks.installation import Installation, refuse_companions
-from keras_sgdr.cycles import Cycle, Epochs, FloatArray, Schedule, WarmRestarts
+from keras_sgdr.cycles import Cycle, Schedule, WarmRestarts
 
 __all__ = ["SGDR"]
 
@@ -115,8 +116,7 @@ class SGDR(keras.callbacks.Callback):
             given = {name: value for name, value in self._options.items() if value != _DEFAULTS[name]}
             if given:
                 raise ValueError(
-                    f"`schedule` takes the place of the values of the cycles. Received: schedule={schedule!r} and "
-                    f"{given}. "
+                    f"`schedule` takes the place of the cycles' values. Received: schedule={schedule!r} and {given}. "
                     "Leave out one of the two."
                 )
         self.per = per
@@ -166,11 +166,7 @@ class SGDR(keras.callbacks.Callback):
                     )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        installed = self._installed
-        end = (epoch + 1 - self._window.start) * (self._steps or 1)
-        # On TensorFlow the counter may also count the attempt that finds the data at its end.
-        reached = min(installed.reached(), end)
-        rates = installed.rest(reached - 1)
+        reached, rates = self._installed.rest((epoch + 1 - self._window.start) * (self._steps or 1))
         logs = {} if logs is None else logs
         logs["learning_rate"] = rates[0][1]
         if len(rates) > 1:

@@ -53,7 +53,7 @@ from tests.callbacks.probe import (
         ({"steps_per_epoch": 2.5}, "Received: steps_per_epoch=2.5. Pass the number of batches in an epoch"),
         (
             {"schedule": StepDecay(0.1), "T_0": 5, "eta_max": 0.3},
-            "`schedule` takes the place of the values of the cycles. Received: schedule=",
+            "`schedule` takes the place of the cycles' values. Received: schedule=",
         ),
     ],
     ids=str,
