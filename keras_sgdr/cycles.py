@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,6 +35,9 @@ from keras_sgdr.arguments import (
     updates_of_fit,
 )
 from keras_sgdr.grid import CycleGrid, Span, anneal, first_update, lay, periods
+
+if TYPE_CHECKING:
+    from keras_sgdr.planning import Plan
 
 __all__ = ["Cycle", "Epochs", "FloatArray", "Schedule", "WarmRestarts"]
 
@@ -400,6 +403,32 @@ class WarmRestarts:
             count = math.ceil(updates / T_0) + 1
             eta_max, eta_min = self._differing_peaks(count if self._last is None else min(count, self._last))
         return CycleGrid(origin, stop, period, warmup, first_updates - origin, scale, offset, length, eta_max, eta_min)
+
+    @classmethod
+    def plan(cls, epochs: int, cycles: int | None = None, *, warmup: Epochs = 0.0) -> Plan:
+        """Propose cycles of which the last ends exactly at the budget, in exact arithmetic.
+
+        >>> print(WarmRestarts.plan(epochs=70, cycles=3))
+        T_0   T_mult  cycles  ends after epoch    whole epochs
+        10    2       3       10, 30, 70          yes
+        70/3  1       3       23.333, 46.667, 70
+
+        Args:
+            epochs: The budget, the epochs that `fit` will run.
+            cycles: Number of cycles to fit in; None for all of 1 to 8 that last at least an epoch each.
+            warmup: Epochs of the budget that come before the first cycle.
+
+        Returns:
+            A tuple of proposals, each with `T_0`, `T_mult`, `cycles`, `ends`, `whole`, and the schedule from
+            `restarts(eta_max, ...)`. First those whose cycles all end on whole epochs, and among these the paper's
+            factors 2 and 1; a few other factors only where they end so.
+
+        Raises:
+            ValueError: If no such cycles fit into the budget, or an argument is out of range.
+        """
+        from keras_sgdr.planning import propose  # Which builds on this module.
+
+        return propose(epochs, cycles, warmup)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as JSON can hold them."""
