@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sgdr.optimizers.precision import exactly
+
 __all__ = ["PyTorchSGD"]
 
 
@@ -82,15 +84,15 @@ class PyTorchSGD(keras.optimizers.Optimizer):
         dtype = variable.dtype
         gradient = ops.cast(gradient, dtype)
         if self.weight_decay and self._use_weight_decay(variable):
-            gradient = ops.add(gradient, ops.multiply(variable, _exactly(self.weight_decay, dtype)))
+            gradient = ops.add(gradient, ops.multiply(variable, exactly(self.weight_decay, dtype)))
         if self.momentum:
-            momentum = _exactly(self.momentum, dtype)
+            momentum = exactly(self.momentum, dtype)
             buffer = self.momentum_buffers[self._get_variable_index(variable)]
             # A buffer of zeros makes the first one `b = g`, so PyTorch's special first step needs no case
             # here.
             self.assign(buffer, ops.add(ops.multiply(buffer, momentum), gradient))
             gradient = ops.add(gradient, ops.multiply(buffer, momentum)) if self.nesterov else buffer
-        self.assign_sub(variable, ops.multiply(gradient, _exactly(learning_rate, dtype)))
+        self.assign_sub(variable, ops.multiply(gradient, exactly(learning_rate, dtype)))
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         # The base class would decay the variables themselves, decoupled; here it is part of the gradient.
@@ -99,8 +101,3 @@ class PyTorchSGD(keras.optimizers.Optimizer):
     def get_config(self) -> dict[str, Any]:
         """The settings from which `from_config` makes the same optimizer."""
         return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
-
-
-def _exactly(number: Any, dtype: Any) -> Any:
-    # Not `ops.cast`: on TensorFlow that makes a Python float a float32 on its way to float64.
-    return ops.convert_to_tensor(number, dtype)
