@@ -146,6 +146,17 @@ class AdamWR(keras.optimizers.Optimizer):
         super().build(variables)
         self.momentums, self.velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
 
+    def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+        """Update the variables, if it is known how long the cycle is."""
+        # Here, before Keras builds the optimizer: TensorFlow leaves variables made in a step that fails without value.
+        if self.lambda_norm and isinstance(self._cycle_updates, keras.Variable) and not self._cycle_is_known:
+            raise ValueError(
+                "`AdamWR` normalises its decay by the length of the present cycle, so it must know that. "
+                "Received: no cycle_updates. Pass `SGDR` to `fit`, or, in a loop of your own, set "
+                "`optimizer.cycle_updates` at each restart: `T_i` times the updates of an epoch."
+            )
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update `variable`, of any shape, given its gradient, already unscaled, averaged and clipped."""
         dtype = variable.dtype
@@ -161,18 +172,9 @@ class AdamWR(keras.optimizers.Optimizer):
         v_hat = v / (1 - ops.power(exactly(self.beta_2, dtype), t))
         step = rate * m_hat / (ops.sqrt(v_hat) + exactly(self.epsilon, dtype))
         if self.lambda_norm and self._use_weight_decay(variable):
-            step = step + rate / exactly(self.eta_max, dtype) * self._lambda(dtype) * variable
+            lambda_i = exactly(self.lambda_norm, dtype) / ops.sqrt(exactly(self.cycle_updates, dtype))
+            step = step + rate / exactly(self.eta_max, dtype) * lambda_i * variable
         self.assign_sub(variable, step)
-
-    def _lambda(self, dtype: Any) -> Any:
-        """`lambda_i`, a scalar tensor."""
-        if isinstance(self._cycle_updates, keras.Variable) and not self._cycle_is_known:
-            raise ValueError(
-                "`AdamWR` normalises its decay by the length of the present cycle, so it must know that. "
-                "Received: no cycle_updates. Pass `SGDR` to `fit`, or, in a loop of your own, set "
-                "`optimizer.cycle_updates` at each restart: `T_i` times the updates of an epoch."
-            )
-        return exactly(self.lambda_norm, dtype) / ops.sqrt(exactly(self.cycle_updates, dtype))
 
     def load_own_variables(self, store: Any) -> None:
         """Restore the state."""
