@@ -1,4 +1,4 @@
-"""Keras's form of SGD with momentum as a PyTorch optimizer."""
+"""What PyTorch does not have: Keras's form of SGD with momentum, and AdamWR."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 from torch.optim import Optimizer
 
-__all__ = ["KerasSGD"]
+__all__ = ["AdamWR", "KerasSGD"]
 
 
 class KerasSGD(Optimizer):
@@ -87,4 +87,90 @@ class KerasSGD(Optimizer):
                 m = state["velocity"]
                 m.mul_(momentum).sub_(step)
                 p.add_(m * momentum - step if group["nesterov"] else m)
+        return loss
+
+
+class AdamWR(Optimizer):
+    """Adam with decoupled weight decay, normalised at every restart (Loshchilov & Hutter, arXiv 1711.05101).
+
+    Algorithm 2 of the paper, with the normalised decay of appendix B.1, at the rate `lr = eta_t * alpha`:
+
+        m = beta_1 * m + (1 - beta_1) * g                   m_hat = m / (1 - beta_1**t)
+        v = beta_2 * v + (1 - beta_2) * g**2                v_hat = v / (1 - beta_2**t)
+        p = p - eta_t * (alpha * m_hat / (sqrt(v_hat) + eps) + lambda_i * p)
+
+    `alpha` is the rate that a group begins with, kept as "eta_max" in the group. `schedulers.SGDR` sets beside
+    each group's rate its `lambda_i = lambda_norm * sqrt(b / (B * T_i))`, in the group as "lambda_i"; without that
+    scheduler set it there at every restart. (`torch.optim.AdamW` decays by `lr * weight_decay`, whatever the cycle.)
+
+    Args:
+        params: parameters, or groups of them.
+        lr: `alpha`.
+        lambda_norm: normalised weight decay; the paper's are 0.025 to 0.05.
+        betas: decay of the means of gradients and of their squares, each in [0, 1).
+        eps: added to the root of the corrected mean of squares.
+
+    Raises:
+        ValueError: if an argument is outside its range; in `step`, if a group has no `lambda_i`.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[torch.Tensor] | Iterable[dict[str, Any]],
+        lr: float = 0.001,
+        lambda_norm: float = 0.025,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        if not lr > 0:
+            raise ValueError(f"`lr` must be positive. Received: lr={lr}. Pass a rate such as lr=0.001.")
+        if not lambda_norm >= 0:
+            raise ValueError(
+                f"`lambda_norm` must be at least 0. Received: lambda_norm={lambda_norm}. A usual value is 0.025."
+            )
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"`betas` must lie in [0, 1). Received: betas={betas}. Usual ones are (0.9, 0.999).")
+        if not eps > 0:
+            raise ValueError(f"`eps` must be positive. Received: eps={eps}. A usual value is 1e-8.")
+        super().__init__(params, {"lr": lr, "lambda_norm": lambda_norm, "betas": betas, "eps": eps, "lambda_i": None})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose rate is its eta_max."""
+        super().add_param_group(param_group)
+        self.param_groups[-1].setdefault("eta_max", self.param_groups[-1]["lr"])
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one update; `closure`, if given, evaluates the model anew and returns the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            if group["lambda_i"] is None:
+                raise ValueError(
+                    "The decay is normalised by the length of the cycle. Received: lambda_i=None. Step "
+                    '`schedulers.SGDR` beside this optimizer, or set "lambda_i" in its groups at every restart.'
+                )
+            eta_t, (beta_1, beta_2) = group["lr"] / group["eta_max"], group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(t=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+                state["t"] += 1
+                m, v = state["m"], state["v"]
+                m.mul_(beta_1).add_(p.grad * (1 - beta_1))
+                v.mul_(beta_2).add_(p.grad * p.grad * (1 - beta_2))
+                m_hat = m / (1 - beta_1 ** state["t"])
+                v_hat = v / (1 - beta_2 ** state["t"])
+                adam = group["eta_max"] * m_hat / (v_hat.sqrt() + group["eps"])
+                p.sub_(eta_t * (adam + group["lambda_i"] * p))
         return loss

@@ -27,7 +27,8 @@ class SGDR(LRScheduler):
         eta = eta_min_i + 1/2 (eta_max_i - eta_min_i) (1 + cos(pi T_cur / T_i)),    T_cur = t - t_i
 
     The cycle of an update and `T_cur / T_i` are computed in integers: no logarithm, no accumulated rounding.
-    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate.
+    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate. The groups
+    of an `optimizers.AdamWR` also get the decay of the cycle; in warmup that of the first, after the last its own.
 
     To resume before update `k`, load the state dicts of both optimizer and scheduler, or make the scheduler
     anew with `last_epoch=k - 1` on an optimizer whose groups hold `initial_lr`. (`last_epoch` is PyTorch's
@@ -108,6 +109,17 @@ class SGDR(LRScheduler):
     def get_lr(self) -> list[float]:  # type: ignore[override]  # the base class allows tensors in the list
         """The rate of each group for update `last_epoch`. From outside, call `get_last_lr()`."""
         return [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rate of the next update, and in the groups of an `AdamWR` the normalised decay of its cycle.
+
+        That is `lambda_norm * sqrt(b / (B * T_i))`, with `B / b` updates in an epoch (arXiv 1711.05101, appendix B.1).
+        """
+        super().step(epoch)
+        T_i = float(self._cycles.at(self.last_epoch).length / self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            if "lambda_norm" in group:
+                group["lambda_i"] = group["lambda_norm"] * math.sqrt(1 / (self.steps_per_epoch * T_i))
 
     def state_dict(self) -> dict[str, Any]:
         """The count of updates and the settings, plain numbers that `torch.load(weights_only=True)` reads."""
