@@ -1,4 +1,4 @@
-"""Weights under SGD in each framework's own optimizers and in our mirrors of them: one framework a process.
+"""Weights under SGD and AdamWR in each framework's own optimizers and in our mirrors: one framework a process.
 
     KERAS_BACKEND=tensorflow python -m parity_tests.optimizer_traces keras OUT.npz
     python -m parity_tests.optimizer_traces torch OUT.npz
@@ -36,8 +36,16 @@ CASES: dict[str, dict[str, Any]] = {
     "exact_momentum": {"momentum": EXACT_MOMENTUM},
 }
 
+ADAMWR_CASES: dict[str, dict[str, Any]] = {
+    "plain": {"lambda_norm": 0.0},
+    "decay": {"lambda_norm": 0.05},
+}
+
 # Two cycles of 20 updates: the rate falls to near 0 and jumps back to 0.1.
 RATES: list[float] = [0.05 * (1 + np.cos(np.pi * (k % 20) / 20)) for k in range(40)]
+
+# What AdamWR is told of them: as if the second were four times as long as the first, so that its decay is half.
+CYCLE_UPDATES: list[float] = [20.0] * 20 + [80.0] * 20
 
 _random = np.random.default_rng(0)
 START: Array = _random.normal(size=(2, 3))
@@ -57,8 +65,11 @@ def torch_path(optimizer_class: Any, settings: dict[str, Any]) -> Array:
     p = torch.nn.Parameter(torch.from_numpy(START.copy()))
     optimizer = optimizer_class([p], lr=RATES[0], **settings)
     path = [START]
-    for rate in RATES:
-        optimizer.param_groups[0]["lr"] = rate
+    for rate, updates in zip(RATES, CYCLE_UPDATES, strict=True):
+        group = optimizer.param_groups[0]
+        group["lr"] = rate
+        if "lambda_norm" in group:
+            group["lambda_i"] = group["lambda_norm"] / updates**0.5
         p.grad = torch.from_numpy(gradient(path[-1]))
         optimizer.step()
         path.append(p.detach().numpy().copy())
@@ -72,32 +83,36 @@ def keras_path(optimizer_class: Any, settings: dict[str, Any]) -> Array:
     variable = keras.Variable(START, dtype="float64")
     optimizer = optimizer_class(RATES[0], **settings)
     path = [START]
-    for rate in RATES:
+    for rate, updates in zip(RATES, CYCLE_UPDATES, strict=True):
         optimizer.learning_rate = rate
+        if hasattr(optimizer, "cycle_updates"):
+            optimizer.cycle_updates = updates
         optimizer.apply([keras.ops.convert_to_tensor(gradient(path[-1]), "float64")], [variable])
         path.append(np.array(keras.ops.convert_to_numpy(variable)))
     return np.stack(path)
 
 
 def torch_traces() -> dict[str, Array]:
-    """`torch.optim.SGD` ("pytorch") and `torch_reference.optimizers.KerasSGD` ("keras")."""
+    """`torch.optim.SGD` ("pytorch"), `torch_reference.optimizers.KerasSGD` ("keras"), its AdamWR ("adamwr")."""
     import torch
 
-    from torch_reference.optimizers import KerasSGD
+    from torch_reference.optimizers import AdamWR, KerasSGD
 
     forms: dict[str, Any] = {"pytorch": torch.optim.SGD, "keras": KerasSGD}
-    return {f"{form}/{case}": torch_path(forms[form], CASES[case]) for form in forms for case in CASES}
+    traces = {f"{form}/{case}": torch_path(forms[form], CASES[case]) for form in forms for case in CASES}
+    return traces | {f"adamwr/{case}": torch_path(AdamWR, settings) for case, settings in ADAMWR_CASES.items()}
 
 
 def keras_traces() -> dict[str, Array]:
-    """`keras_sgdr.optimizers.PyTorchSGD` ("pytorch") and `keras.optimizers.SGD` ("keras")."""
+    """`keras_sgdr.optimizers.PyTorchSGD` ("pytorch"), `keras.optimizers.SGD` ("keras"), our AdamWR ("adamwr")."""
     import keras
 
-    from keras_sgdr.optimizers import PyTorchSGD
+    from keras_sgdr.optimizers import AdamWR, PyTorchSGD
 
     keras.config.set_floatx("float64")
     forms: dict[str, Any] = {"pytorch": PyTorchSGD, "keras": keras.optimizers.SGD}
-    return {f"{form}/{case}": keras_path(forms[form], CASES[case]) for form in forms for case in CASES}
+    traces = {f"{form}/{case}": keras_path(forms[form], CASES[case]) for form in forms for case in CASES}
+    return traces | {f"adamwr/{case}": keras_path(AdamWR, settings) for case, settings in ADAMWR_CASES.items()}
 
 
 def load_traces(side: str, backend: str | None, path: Path) -> dict[str, Array]:

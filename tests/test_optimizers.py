@@ -1,4 +1,4 @@
-"""PyTorchSGD on this process's backend: PyTorch's numbers, and all that Keras asks of an optimizer."""
+"""Our optimizers on this process's backend: PyTorch's numbers; of PyTorchSGD all that Keras asks of an optimizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from keras_sgdr.optimizers import PyTorchSGD
-from parity_tests.optimizer_traces import CASES, load_traces
+from parity_tests.optimizer_traces import ADAMWR_CASES, CASES, load_traces
 
 Array = NDArray[Any]
 
@@ -65,6 +65,16 @@ def test_equals_torch_optim_sgd(case: str, traces: dict[str, dict[str, Any]]) ->
     ours, theirs = traces["keras"][f"pytorch/{case}"], traces["torch"][f"pytorch/{case}"]
     # 40 contracting updates of weights of order 1; PyTorch fuses the last multiply-add and rounds once less.
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=12 * np.finfo(np.float64).eps)
+
+
+@pytest.mark.parametrize("case", ADAMWR_CASES)
+def test_adamwr_equals_its_torch_twin(case: str, traces: dict[str, dict[str, Any]]) -> None:
+    ours, theirs = traces["keras"][f"adamwr/{case}"], traces["torch"][f"adamwr/{case}"]
+    # 40 updates of weights of order 1; an update has about ten roundings, of terms that are 0.1 of a weight.
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=40 * np.finfo(np.float64).eps)
+    # The control: the decay is there to be seen.
+    without = traces["torch"]["adamwr/plain"]
+    assert case == "plain" or np.abs(theirs - without).max() > 0.01
 
 
 @pytest.mark.parametrize("case", ["momentum", "nesterov", "momentum_decay"])
