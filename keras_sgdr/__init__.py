@@ -2,7 +2,17 @@
 
 from keras_sgdr.callbacks import SGDR
 from keras_sgdr.cycles import Cycle, Schedule, WarmRestarts
+from keras_sgdr.range_test import RangeTest, find_learning_rate
 from keras_sgdr.schedules import SGDRSchedule
 from keras_sgdr.step_decay import StepDecay
 
-__all__ = ["SGDR", "Cycle", "SGDRSchedule", "Schedule", "StepDecay", "WarmRestarts"]
+__all__ = [
+    "SGDR",
+    "Cycle",
+    "RangeTest",
+    "SGDRSchedule",
+    "Schedule",
+    "StepDecay",
+    "WarmRestarts",
+    "find_learning_rate",
+]

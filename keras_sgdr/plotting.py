@@ -11,13 +11,16 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from keras_sgdr.cycles import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_history", "plot_learning_rate"]
+    from keras_sgdr.range_test import RangeTest
+
+__all__ = ["plot_history", "plot_learning_rate", "plot_range_test"]
 
 STROKES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v")
@@ -122,6 +125,41 @@ def plot_history(
     ax.set_xlabel("Epochs completed")
     ax.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
     ax.legend(title="points: ends of cycles" if len(cycle_ends) else None)
+    return ax
+
+
+def plot_range_test(found: RangeTest, ax: Axes | None = None) -> Axes:
+    """Draw a learning rate range test: losses over the rate, on a logarithmic scale, and the suggested peaks.
+
+    The vertical axis ends at the highest smoothed loss before divergence, which may leave all bounds.
+
+    Args:
+        found: What `find_learning_rate` returned.
+        ax: Axes to draw on; new ones if None.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+    """
+    ax = _new_axes() if ax is None else ax
+    ax.plot(found.rates, found.losses, linestyle="", marker=".", color="0.7", label="loss of a batch")
+    ax.plot(found.smoothed_rates, found.smoothed_losses, linestyle="-", label="smoothed")
+    suggestions = ((found.suggested, "steepest descent"), (found.suggested_tenth, "a tenth of the minimum's"))
+    for (rate, why), stroke, marker in zip(suggestions, STROKES[1:], MARKERS, strict=False):
+        if rate is not None:
+            loss = np.interp(rate, found.smoothed_rates, found.smoothed_losses)
+            ax.axvline(rate, color="0.4", linestyle=stroke, linewidth=0.8, zorder=0)
+            ax.plot(rate, loss, linestyle=stroke, color="0.2", marker=marker, label=f"{rate:.2g}: {why}")
+    ax.set_xscale("log")
+    bounded = found.smoothed_losses[:-1] if found.stopped == "diverged" else found.smoothed_losses
+    low, high = float(min(found.losses)), float(max(bounded))
+    margin = 0.1 * (high - low) or 1.0
+    ax.set_ylim(low - margin, high + margin)
+    ax.set_xlabel("Learning rate")
+    ax.set_ylabel("Loss")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     return ax
 
 

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from keras_sgdr.cycles import WarmRestarts
-from keras_sgdr.plotting import plot_history, plot_learning_rate
+from keras_sgdr.plotting import plot_history, plot_learning_rate, plot_range_test
+from keras_sgdr.range_test import RangeTest
 from keras_sgdr.step_decay import StepDecay
 
 LOSSES = {"loss": [5.0, 4.0, 3.0, 4.5, 3.5, 2.5, 2.0], "val_loss": [6.0, 5.0, 4.0, 5.5, 4.5, 3.5, 3.0]}
@@ -121,6 +122,29 @@ def test_history_of_a_late_start_keeps_its_epochs() -> None:
     assert list(np.asarray(loss.get_xdata())) == [6, 7, 8]
     assert list(np.asarray(restart.get_xdata())) == [7, 7]
     assert marked(loss) == [7]
+
+
+def test_range_test_shows_losses_and_suggestions_and_no_divergence() -> None:
+    rates = np.geomspace(1e-3, 1, 4)
+    losses = np.array([2.0, 1.5, 1.0, 1e6])
+    found = RangeTest(rates, losses, rates, losses, suggested=1e-2, suggested_tenth=2e-2, stopped="diverged")
+    ax = found.plot()
+    raw, smoothed, steepest, *_ = ax.lines
+    for line in (raw, smoothed):
+        np.testing.assert_array_equal(line.get_xdata(), rates)
+        np.testing.assert_array_equal(line.get_ydata(), losses)
+    assert list(np.asarray(steepest.get_xdata())) == [1e-2, 1e-2]
+    assert (ax.get_xlabel(), ax.get_xscale(), ax.get_ylabel()) == ("Learning rate", "log", "Loss")
+    assert ax.get_ylim()[1] < 3
+    names = ["loss of a batch", "smoothed", "0.01: steepest descent", "0.02: a tenth of the minimum's"]
+    assert legend(ax) == names
+    looks = [(line.get_linestyle(), line.get_marker()) for line in ax.lines if line.get_label() in names]
+    assert len(set(looks)) == len(names)
+
+    nothing = RangeTest(rates[:1], losses[:1], rates[:1], losses[:1], None, None, stopped="not finite")
+    _, given = plt.subplots()
+    assert plot_range_test(nothing, given) is given
+    assert legend(given) == names[:2]
 
 
 def test_unknown_metric_names_the_known_ones() -> None:

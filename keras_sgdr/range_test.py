@@ -1,0 +1,251 @@
+"""The learning rate range test: one short sweep of the rate that shows how high `eta_max` may be.
+
+Reference: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, arXiv 1506.01186, section 3.3;
+here the rate rises exponentially, so that every decade gets as many updates.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+import numpy as np
+
+from keras_sgdr.arguments import FloatArray, is_integer, is_number, require
+from keras_sgdr.trial import batches_without_end, copy_of_optimizer, lent, random_numbers_kept
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["RangeTest", "find_learning_rate"]
+
+
+@dataclass(frozen=True, eq=False)
+class RangeTest:
+    """What `find_learning_rate` found; a summary when printed.
+
+    The smoothed loss is an exponential mean over updates of rising rates, so it lags behind them. Its rate is the
+    same mean of the logarithm of the rates: where the loss is a straight line over the logarithm of the rate, the
+    smoothed curve lies on that line.
+
+    Attributes:
+        rates: Learning rate of each update that was run, float64, shape `(n,)`.
+        losses: Loss of each update's batch, before that update, float64, shape `(n,)`; all finite.
+        smoothed_rates: Rate of each smoothed loss, float64, shape `(n,)`.
+        smoothed_losses: Exponential mean of the losses, corrected for its bias, float64, shape `(n,)`.
+        suggested: An `eta_max`: where the smoothed loss falls steepest over the logarithm of the rate. There an
+            update by a given factor of the rate gains most, and every rate below gains less. None if the loss did not
+            fall.
+        suggested_tenth: Another: a tenth of the rate at which the smoothed loss is lowest. That rate itself is at the
+            edge of divergence, where gains and losses balance; a factor of ten is the customary distance from it.
+            None if the loss did not fall.
+        stopped: `"diverged"`: the smoothed loss rose above its lowest by as much as the loss was at first.
+            `"not finite"`: the next loss was NaN or infinite. `"end"`: the sweep reached its `eta_max`.
+    """
+
+    rates: FloatArray
+    losses: FloatArray
+    smoothed_rates: FloatArray
+    smoothed_losses: FloatArray
+    suggested: float | None
+    suggested_tenth: float | None
+    stopped: Literal["diverged", "not finite", "end"]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the losses over the rate, with the suggestions: `keras_sgdr.plotting.plot_range_test`."""
+        from keras_sgdr.plotting import plot_range_test
+
+        return plot_range_test(self, ax)
+
+    def __str__(self) -> str:
+        ends = {
+            "diverged": "where the loss diverged",
+            "not finite": "where the loss was no longer finite",
+            "end": "where the sweep ended",
+        }
+        lines = [
+            f"Learning rate range test: {len(self.rates)} updates, from {self.rates[0]:.2g} to {self.rates[-1]:.2g}, "
+            f"{ends[self.stopped]}."
+        ]
+        if self.suggested is None or self.suggested_tenth is None:
+            lines.append("The loss did not fall: nothing to suggest. Sweep other rates, or with more updates.")
+        else:
+            lines += [
+                f"  eta_max={self.suggested:.2g}  where the loss falls steepest",
+                f"  eta_max={self.suggested_tenth:.2g}  a tenth of the rate of the lowest loss",
+            ]
+            if self.stopped == "end":
+                lines.append("The loss did not diverge: sweep to a higher rate to see where it does.")
+        return "\n".join(lines)
+
+
+def find_learning_rate(
+    model: Any,
+    data: Any,
+    *,
+    eta_min: float = 1e-6,
+    eta_max: float = 10.0,
+    updates: int = 100,
+    batch_size: int = 32,
+    smoothing: float = 0.9,
+    seed: int = 0,
+) -> RangeTest:
+    """Train for a few updates at rates that rise exponentially, and suggest an `eta_max` for `SGDR`.
+
+    The model is left as it was, whatever happens: an exception in the data, Ctrl-C, a loss that is NaN. The updates are
+    made by a copy of the optimizer, which begins in its state; the optimizer itself takes no part, be it built or
+    not, have it a float or a schedule as its rate. Weights, BatchNorm statistics, seeds and metrics are put back. The
+    next `fit` compiles its step anew. What Keras builds in a first `fit` is built here: the weights of a model that
+    was not, and its metrics. Building them, that `fit` would have drawn from the global random numbers too, so that one
+    which shuffles by these has another order than it would have had.
+
+    Example:
+
+    >>> model.compile(keras.optimizers.SGD(momentum=0.9), loss="sparse_categorical_crossentropy")
+    >>> found = find_learning_rate(model, (x, y))
+    >>> print(found)
+    >>> found.plot()
+    >>> model.fit(x, y, epochs=70, callbacks=[SGDR(T_0=10, T_mult=2, eta_max=found.suggested)])
+
+    Args:
+        model: A compiled model.
+        data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, shuffled here and cut into batches, all of
+            `batch_size`. Or batches of such: a `tf.data.Dataset`, a `PyDataset`, a loader, a list; begun again when
+            they end.
+        eta_min: Rate of the first update.
+        eta_max: Rate of the last update, if the loss does not diverge before.
+        updates: Number of updates, at most.
+        batch_size: Samples in a batch, of arrays.
+        smoothing: Share of the exponential mean that each loss leaves to those before: a mean over about
+            `1 / (1 - smoothing)` updates.
+        seed: Of the order of arrays.
+
+    Returns:
+        Rates, losses and suggestions.
+
+    Raises:
+        ValueError: If an argument is out of range, the model is not compiled or has several optimizers, the data do not
+            last, or the very first loss is not finite.
+    """
+    _check(eta_min, eta_max, updates, batch_size, smoothing)
+    batches = batches_without_end(data, batch_size, seed)
+    with random_numbers_kept():
+        first = next(batches)
+        if not model.built:
+            model(keras.tree.map_structure(keras.ops.convert_to_tensor, first[0]))
+        optimizer = copy_of_optimizer(model, float(eta_min))
+        with lent(model, optimizer):
+            return _sweep(
+                model, optimizer, itertools.chain([first], batches), np.geomspace(eta_min, eta_max, updates), smoothing
+            )
+
+
+def _sweep(
+    model: Any, optimizer: Any, batches: Iterable[tuple[Any, Any, Any]], rates: FloatArray, smoothing: float
+) -> RangeTest:
+    window = _window(smoothing)
+    losses: list[float] = []
+    points: list[FloatArray] = []  # Smoothed log rate and loss.
+    mean, lowest = np.zeros(2), math.inf
+    stopped: Literal["diverged", "not finite", "end"] = "end"
+    for rate, batch in zip(rates.tolist(), batches, strict=False):
+        optimizer.learning_rate = rate
+        loss = _loss(model, batch)
+        if not math.isfinite(loss):
+            stopped = "not finite"
+            break
+        losses.append(loss)
+        mean += (1 - smoothing) * (np.array([math.log(rate), loss]) - mean)
+        points.append(mean / (1 - smoothing ** len(losses)))
+        lowest = min(lowest, points[-1][1])
+        if len(losses) > window and points[-1][1] > lowest + abs(np.mean(losses[:window])):
+            stopped = "diverged"
+            break
+    require(bool(losses), "The first loss must be finite.", "loss", loss, "Look at the data, the loss and the weights.")
+    log_rates, smoothed = np.array(points).T
+    suggestions = _suggestions(log_rates, smoothed, np.array(losses), window)
+    return RangeTest(rates[: len(losses)], np.array(losses), np.exp(log_rates), smoothed, *suggestions, stopped)
+
+
+def _check(eta_min: float, eta_max: float, updates: int, batch_size: int, smoothing: float) -> None:
+    require(
+        is_number(eta_min) and eta_min > 0,
+        "`eta_min` must be a finite positive number.",
+        "eta_min",
+        eta_min,
+        "Pass the rate to begin with, such as eta_min=1e-6.",
+    )
+    require(
+        is_number(eta_max) and eta_max > eta_min,
+        "`eta_max` must be a finite number above `eta_min`.",
+        "eta_max",
+        eta_max,
+        "Pass a rate at which training diverges, such as eta_max=10.",
+    )
+    require(
+        is_integer(updates, 20),
+        "`updates` must be an integer, at least 20.",
+        "updates",
+        updates,
+        "Pass as many updates as you have time for, such as updates=100.",
+    )
+    require(
+        is_integer(batch_size),
+        "`batch_size` must be a positive integer.",
+        "batch_size",
+        batch_size,
+        "Pass the number of samples in a batch, such as batch_size=32.",
+    )
+    require(
+        is_number(smoothing) and 0 <= smoothing < 1 and 2 * _window(smoothing) <= updates,
+        f"`smoothing` must be a number in [0, 1), with `1 / (1 - smoothing)` at most half of updates={updates}.",
+        "smoothing",
+        smoothing,
+        "Pass smoothing=0.9, or more updates.",
+    )
+
+
+def _window(smoothing: float) -> int:
+    """Updates that the exponential mean is about."""
+    return round(1 / (1 - smoothing))
+
+
+def _suggestions(
+    log_rates: FloatArray, smoothed: FloatArray, losses: FloatArray, window: int
+) -> tuple[float | None, float | None]:
+    """`suggested` and `suggested_tenth`.
+
+    The first few smoothed losses are means of hardly any batches, so they are left aside. The slope at a point is that
+    between the points half a window before and after it: from one update to the next there is more noise than fall.
+    """
+    half = max(window // 2, 1)
+    if len(smoothed) <= window:
+        return None, None
+    lowest = window + int(np.argmin(smoothed[window:]))
+    # Of one batch's loss, from its differences: a steady fall does not count as noise.
+    noise = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)
+    centres = np.arange(window, lowest - half + 1)
+    if not len(centres) or not np.mean(losses[:window]) - smoothed[lowest] > noise:
+        return None, None
+    before, after = centres - half, centres + half
+    slopes = (smoothed[after] - smoothed[before]) / (log_rates[after] - log_rates[before])
+    steepest = centres[np.argmin(slopes)]
+    return math.exp(log_rates[steepest]), math.exp(log_rates[lowest]) / 10
+
+
+def _loss(model: Any, batch: tuple[Any, Any, Any]) -> float:
+    """The batch's loss, before the update that this makes."""
+    model.reset_metrics()  # Of which the loss is one, a running mean.
+    logs = model.train_on_batch(*batch, return_dict=True)
+    require(
+        "loss" in logs,
+        'The model\'s `train_step` must return its loss under the name of "loss".',
+        "train_step's keys",
+        sorted(logs),
+        "Add it to what `train_step` returns.",
+    )
+    return float(logs["loss"])
