@@ -8,7 +8,7 @@ SGDR_WEIGHTS ?= $(abspath $(firstword $(wildcard ../shared/weights/*.safetensors
 export ANTS_BEES_DIR SGDR_WEIGHTS
 
 # Tests that hold on every backend; the rest of tests/ is about TensorFlow or about none.
-BACKEND_TESTS := tests/callbacks tests/test_schedules.py tests/test_optimizers.py tests/data
+BACKEND_TESTS := tests/callbacks tests/test_schedules.py tests/test_optimizers.py tests/test_adamwr.py tests/test_range_test.py tests/data
 
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 COVERED := $(PYTEST) --cov --cov-append --cov-report=

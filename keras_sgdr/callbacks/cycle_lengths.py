@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from keras_sgdr.arguments import FloatArray
-from keras_sgdr.callbacks.position import cycles_of
 from keras_sgdr.cycles import Cycle, Schedule
 
 __all__ = ["cycle_lengths"]
@@ -26,10 +25,15 @@ def cycle_lengths(schedule: Schedule, epochs: range, steps: int, budget: int) ->
         budget: Epochs of the whole training.
     """
     lengths = np.empty(len(epochs) * steps, np.float64)
-    for epoch in epochs:
-        for cycle, updates in cycles_of(schedule, epoch, steps):
-            first, stop = (update - epochs.start * steps for update in (updates.start, updates.stop))
-            lengths[first:stop] = _T_i(schedule, cycle, budget)
+    origin = epochs.start * steps
+    first = 0
+    while first < len(lengths):
+        cycle = schedule.cycle_at((origin + first) / steps)
+        end = min((cycle.start + cycle.length) * steps, epochs.stop * steps)
+        # Restarts lie on an update or at least a millionth of one away: see `arguments.exact`.
+        stop = max(math.ceil(end - 1e-7) - origin, first + 1)
+        lengths[first:stop] = _T_i(schedule, cycle, budget)
+        first = stop
     return lengths
 
 

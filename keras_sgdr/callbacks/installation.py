@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,6 +31,7 @@ class Installation:
 
     Attributes:
         own_rates: The optimizers' own learning rates.
+        follow_cycles: Whether each optimizer is also to know the updates of the present cycle, as `AdamWR` is.
 
     Raises:
         ValueError: If the model is not compiled, its optimizers cannot be known yet, or one of them has no learning
@@ -59,46 +61,57 @@ class Installation:
                     "`keras.optimizers.SGD(0.1)`."
                 )
         self.own_rates = [own_rate(optimizer._learning_rate) for optimizer in self._optimizers]
+        self.follow_cycles = [hasattr(optimizer, "cycle_updates") for optimizer in self._optimizers]
         self._rates: list[FitRate] = []
+        self._cycles: list[FitRate | None] = []
 
     def install(self, size: int, *, counts_batches: bool) -> None:
-        """Replace the learning rates by tables of `size` rates (see `FitRate`)."""
+        """Replace the learning rates by tables of `size` rates (see `FitRate`), and the updates of the cycle so too."""
         scaler = self._model.optimizer if hasattr(self._model.optimizer, "inner_optimizer") else None
         strategy = getattr(self._model, "distribute_strategy", None)
+
+        def table(name: str, own: Any) -> FitRate:
+            # Of the outermost: it counts the batches that one inside has no part in.
+            counter = self._model.optimizer._iterations
+            return FitRate(own, counter, size, counts_batches=counts_batches, refuse=partial(self._refuse, name))
+
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
-            self._rates = [
-                FitRate(
-                    optimizer._learning_rate,
-                    # Of the outermost: it counts the batches that one inside has no part in.
-                    self._model.optimizer._iterations,
-                    size,
-                    counts_batches=counts_batches,
-                    refuse=self._refuse,
-                )
-                for optimizer in self._optimizers
+            self._rates = [table("learning_rate", optimizer._learning_rate) for optimizer in self._optimizers]
+            self._cycles = [
+                table("cycle_updates", optimizer._cycle_updates) if follows else None
+                for optimizer, follows in zip(self._optimizers, self.follow_cycles, strict=True)
             ]
-        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+        for optimizer, rate, cycle in zip(self._optimizers, self._rates, self._cycles, strict=True):
             optimizer._learning_rate = rate
-        self._undo_counting = count_batches(scaler, self._rates) if scaler is not None else None
+            if cycle is not None:
+                optimizer._cycle_updates = cycle
+        self._undo_counting = count_batches(scaler, self._tables) if scaler is not None else None
         self._make_train_function = self._model.make_train_function
         self._model.make_train_function = self._on_make_train_function
         self._rebuild()
 
-    def fill(self, tables: Sequence[FloatArray]) -> None:
-        """Put rates into the tables, one an optimizer."""
+    @property
+    def _tables(self) -> list[FitRate]:
+        return [*self._rates, *(cycle for cycle in self._cycles if cycle is not None)]
+
+    def fill(self, tables: Sequence[FloatArray], batches_of_cycles: Sequence[FloatArray | None]) -> None:
+        """Put rates into the tables, one an optimizer, and the batches of each one's cycle for those that follow."""
         for rate, table in zip(self._rates, tables, strict=True):
             rate.fill(table)
+        for optimizer, cycle, batches in zip(self._optimizers, self._cycles, batches_of_cycles, strict=True):
+            if cycle is not None and batches is not None:
+                cycle.fill(batches / (optimizer.gradient_accumulation_steps or 1))
 
     def place(self, position: int) -> None:
         """Let the next batch have the rates at `position` of the tables."""
-        moved = [rate.place(position) for rate in self._rates]
+        moved = [table.place(position) for table in self._tables]
         # Elsewhere the compiled step reads table and position from variables; JAX has compiled them in.
         if any(moved) and keras.config.backend() == "jax":
             self._rebuild()
 
     def rest(self, end: int) -> tuple[int, list[tuple[str, float]]]:
         """After an epoch: the position reached, `end` at most; name of each optimizer, and its last batch's rate."""
-        rests = [rate.rest(end) for rate in self._rates]
+        rests = [table.rest(end) for table in self._tables][: len(self._rates)]
         names = [optimizer.name for optimizer in self._optimizers]
         return rests[0][0], [(name, last) for name, (_, last) in zip(names, rests, strict=True)]
 
@@ -111,7 +124,10 @@ class Installation:
             if present is not rate:
                 # A schedule that was set after `fit` was left by an exception.
                 optimizer.learning_rate = present
-        self._rates = []
+        for optimizer, cycle in zip(self._optimizers, self._cycles, strict=True):
+            if cycle is not None:
+                optimizer._cycle_updates = cycle.own
+        self._rates, self._cycles = [], []
         if self._undo_counting is not None:
             self._undo_counting()
         del self._model.make_train_function
@@ -128,15 +144,15 @@ class Installation:
             return self._model.make_train_function()
         return self._make_train_function(force=True)
 
-    def _refuse(self, value: float) -> None:
-        """Refuse to let the rate be set in `fit`; after one that was left by an exception, make way for it."""
+    def _refuse(self, name: str, value: float) -> None:
+        """Refuse to let rate or cycle be set in `fit`; after one that was left by an exception, make way for it."""
         calling = _calling_list()
         if calling is None and not _is_fitting(self._model):
             self.remove()
             return
         culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
         raise ValueError(
-            f"During `fit` only `SGDR` sets the learning rate. Received: learning_rate={value} from {culprit}. "
+            f"During `fit` only `SGDR` sets the {name.replace('_', ' ')}. Received: {name}={value} from {culprit}. "
             "Leave out one of the two."
         )
 
@@ -153,7 +169,7 @@ def _optimizers_of(model: Any) -> Iterator[Any]:
     yield from optimizer.optimizers
 
 
-def count_batches(scaler: Any, rates: Sequence[FitRate]) -> Callable[[], None]:
+def count_batches(scaler: Any, tables: Sequence[FitRate]) -> Callable[[], None]:
     """Let a `LossScaleOptimizer` count batches, those whose step it skips too, in its own idle iteration counter.
 
     Returns what undoes it.
@@ -168,14 +184,14 @@ def count_batches(scaler: Any, rates: Sequence[FitRate]) -> Callable[[], None]:
     def counting_stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
         place = next(i for i, variable in enumerate(scaler.variables) if variable is counter)
         count = optimizer_variables[place]
-        for rate in rates:
+        for table in tables:
             # The inner optimizer's state holds no counter of batches, so the value itself is handed on.
-            rate.count = count
+            table.count = count
         try:
             trainable_variables, optimizer_variables = stateless_apply(optimizer_variables, grads, trainable_variables)
         finally:
-            for rate in rates:
-                rate.count = None
+            for table in tables:
+                table.count = None
         optimizer_variables = list(optimizer_variables)
         optimizer_variables[place] = count + 1
         return trainable_variables, optimizer_variables

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_sgdr.arguments import Epochs, FloatArray
+from keras_sgdr.callbacks.cycle_lengths import cycle_lengths
 from keras_sgdr.callbacks.installation import Installation, refuse_companions
 from keras_sgdr.cycles import Cycle, Schedule, WarmRestarts
 
@@ -140,6 +141,12 @@ class SGDR(keras.callbacks.Callback):
         self._steps = self._steps_per_epoch()
         self._epochs = int(self.params["epochs"])
         installation = Installation(self.model)
+        if self._steps is None and any(installation.follow_cycles):
+            raise ValueError(
+                "`AdamWR` normalises its decay by the updates of a cycle, so `SGDR` needs the number of batches in an "
+                "epoch, and Keras does not know it for this data. Received: steps_per_epoch=None. "
+                "Pass `steps_per_epoch` to `SGDR` or to `fit`."
+            )
         self._schedules = [self.schedule_for(rate) for rate in installation.own_rates]
         self._warn_of_mid_cycle()
         self.cycles = []
@@ -155,7 +162,13 @@ class SGDR(keras.callbacks.Callback):
             self._window = range(epoch, epoch + self._window_epochs)
             tables = [self._table(schedule) for schedule in self._schedules]
             self._rates = tables[0]
-            installed.fill(tables)
+            installed.fill(
+                tables,
+                [
+                    self._batches_of_cycles(schedule) if follows else None
+                    for schedule, follows in zip(self._schedules, installed.follow_cycles, strict=True)
+                ],
+            )
         installed.place((epoch - self._window.start) * steps)
         if self.verbose:
             for cycle, updates in self._cycles_of(epoch):
@@ -208,6 +221,13 @@ class SGDR(keras.callbacks.Callback):
         if self.per == "batch" and self._steps is not None:
             return schedule.learning_rates(end, self._steps, begin)
         return np.repeat(schedule.learning_rates(end, 1, begin), self._steps or 1)
+
+    def _batches_of_cycles(self, schedule: Schedule) -> FloatArray:
+        """For each of the window's updates the batches of its cycle, which normalise the decay of `AdamWR`."""
+        assert self._steps is not None
+        epochs = range(self._window.start, max(min(self._window.stop, self._epochs), self._window.start + 1))
+        held = self._steps if self.per == "epoch" else 1
+        return np.repeat(cycle_lengths(schedule, epochs, self._steps // held, self._epochs), held) * self._steps
 
     def _cycles_of(self, epoch: int) -> Iterator[tuple[Cycle, range]]:
         """The cycles that have updates in an epoch, and those updates' places in the table."""

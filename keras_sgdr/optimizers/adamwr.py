@@ -43,7 +43,7 @@ class AdamWR(keras.optimizers.Optimizer):
 
     Example:
 
-    >>> model.compile(keras_sgdr.optimizers.AdamWR(0.001, lambda_norm=0.025), loss="mse")
+    >>> model.compile(AdamWR(0.001, lambda_norm=0.025), loss="mse")
     >>> model.fit(x, y, epochs=70, callbacks=[SGDR(T_0=10, T_mult=2)])
 
     In a loop of your own set the rate, as of any optimizer, and at each restart `optimizer.cycle_updates`.

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.callbacks.probe import RATE, STEPS, data, fit, probe, sgdr
+from keras_sgdr.optimizers import AdamWR
+from tests.callbacks.probe import EPOCHS, RATE, STEPS, Array, data, fit, probe, sgdr
 from tests.callbacks.test_rates import two_probes
 
 
@@ -23,6 +24,19 @@ def sgd(rate: float = RATE) -> Any:
 def choosing() -> Any:
     first, second = sgd(0.1), sgd(0.3)
     return keras.optimizers.MultiOptimizer(lambda variable: first if variable.path.startswith("first") else second)
+
+
+def decayed() -> Array:
+    """A weight of 1 after a `fit` without gradients under AdamWR, plain and inside loss scaling."""
+    x = np.zeros((2 * STEPS, 1), "float32")
+    found = []
+    for optimizer in (AdamWR(0.01, 0.5), keras.optimizers.LossScaleOptimizer(AdamWR(0.01, 0.5))):
+        dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        model = keras.Sequential([keras.Input((1,)), dense])
+        model.compile(optimizer, loss="mse")
+        model.fit(x, x, batch_size=2, epochs=EPOCHS, verbose=0, callbacks=[sgdr()])
+        found.append(model.get_weights()[0].item())
+    return np.array(found)
 
 
 SKIPPING = [np.inf if i == 2 else 1.0 for i in range(STEPS)]
@@ -37,6 +51,7 @@ CASES: dict[str, Any] = {
         batch_size=4,
     ),
     "two optimizers": lambda: fit(two_probes(choosing()), sgdr(), batches=data(batch_size=4), batch_size=4),
+    "AdamWR": decayed,
 }
 
 

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.callbacks.probe import RATE, STEPS, Array, Probe, data, gradient_is_target, planned, sgdr
+from keras_sgdr import WarmRestarts
+from tests.callbacks.probe import EPOCHS, RATE, STEPS, Array, Probe, data, gradient_is_target, planned, sgdr
 
 pytestmark = pytest.mark.tensorflow
 
@@ -39,6 +40,12 @@ class TestMirroredStrategy:
     def test_each_optimizer_its_own_rate(self, mirrored: dict[str, Array]) -> None:
         expected = [planned(eta_max=peak).reshape(-1, STEPS) for peak in (0.1, 0.3)]
         np.testing.assert_array_equal(mirrored["two optimizers"].reshape(-1, 2, STEPS), np.stack(expected, axis=1))
+
+    def test_decay_of_adamwr(self, mirrored: dict[str, Array]) -> None:
+        eta = WarmRestarts(1, 2).learning_rates(EPOCHS, STEPS)
+        expected = np.prod(1 - eta * 0.5 / np.sqrt(np.repeat([7, 14], [7, 14])))
+        # 21 products in float32.
+        np.testing.assert_allclose(mirrored["AdamWR"], expected, rtol=21 * float(np.finfo(np.float32).eps), atol=0)
 
 
 def test_tf_keras() -> None:
