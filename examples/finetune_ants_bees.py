@@ -29,12 +29,12 @@ from keras_sgdr.environment import environment
 from keras_sgdr.models import resnet
 from keras_sgdr.plotting import plot_history, plot_learning_rate
 
-__all__ = ["Options", "main"]
+__all__ = ["CommonOptions", "Options", "finetune", "main"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """Fine-tune a ResNet on ants and bees with SGDR."""
+class CommonOptions:
+    """What fine-tuning a ResNet on ants and bees with SGDR needs to know, whatever the optimizer."""
 
     depth: Literal[50, 101, 152] = 50
     """Layers of the network."""
@@ -56,8 +56,6 @@ class Options:
     """Learning rate at every restart."""
     eta_min: float = 0.0
     """Learning rate towards which every cycle anneals."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with momentum 0.9, or AdamW."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Of the computations; the weights stay in float32."""
     jit: bool | None = None
@@ -70,7 +68,20 @@ class Options:
     """Folder for what the run writes."""
 
 
+@dataclass(frozen=True)
+class Options(CommonOptions):
+    """Fine-tune a ResNet on ants and bees with SGDR."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum 0.9, or AdamW."""
+
+
 def main(options: Options) -> dict[str, Any]:
+    """Fine-tunes as the options say, and returns what `summary.json` holds."""
+    return finetune(options, make_optimizer(options))
+
+
+def finetune(options: CommonOptions, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     """Fine-tunes as the options say.
 
     Prints a line an epoch and a row a cycle. Writes into the output folder `history.csv`, `learning_rate.png`,
@@ -95,7 +106,7 @@ def main(options: Options) -> dict[str, Any]:
 
     weights, model = load_model(options, console)
     model.compile(
-        make_optimizer(options),
+        optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=can_jit(found) if options.jit is None else options.jit,
@@ -138,7 +149,7 @@ def main(options: Options) -> dict[str, Any]:
     return summary
 
 
-def load_images(options: Options, console: Console) -> tuple[str, Any, Any]:
+def load_images(options: CommonOptions, console: Console) -> tuple[str, Any, Any]:
     """Where the images are from, the training split, the validation split."""
     # 8 to 7 is what the usual 256 to 224 pixels leave to a centre crop.
     side = options.image_size * 8 // 7
@@ -160,7 +171,7 @@ def load_images(options: Options, console: Console) -> tuple[str, Any, Any]:
     return source, train, val
 
 
-def load_model(options: Options, console: Console) -> tuple[str, keras.Model]:
+def load_model(options: CommonOptions, console: Console) -> tuple[str, keras.Model]:
     """Where the weights are from, and the model."""
     shape = (options.image_size, options.image_size, 3)
     build = partial(resnet, options.depth, classes=len(ants_bees.classes), input_shape=shape, preprocess=True)
@@ -229,7 +240,7 @@ class ProgressBar(keras.callbacks.Callback):
         )
 
 
-def draw(options: Options, schedule: WarmRestarts, history: keras.callbacks.History, steps: int) -> None:
+def draw(options: CommonOptions, schedule: WarmRestarts, history: keras.callbacks.History, steps: int) -> None:
     """Draws `learning_rate.png`, every update, and `loss.png`, every epoch."""
     for name in ("learning_rate", "loss"):
         figure = Figure(figsize=(7, 4), layout="constrained")
