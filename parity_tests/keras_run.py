@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import platform
 import sys
@@ -17,10 +18,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_sgdr import SGDR, WarmRestarts
+from keras_sgdr import SGDR, Cycle, WarmRestarts
 from keras_sgdr.cycles import FloatArray
 from keras_sgdr.models import load_state_dict, resnet, state_dict
-from keras_sgdr.optimizers import PyTorchSGD
+from keras_sgdr.optimizers import AdamWR, PyTorchSGD
 from parity_tests.adamw import BETAS, epsilon
 from parity_tests.batches import IMAGE_SIZE, Batch, Feed
 from parity_tests.runs import Run, read_runs, write_traces
@@ -67,6 +68,16 @@ class OneUpdateLate(WarmRestarts):
         return np.concatenate([rates[:1], rates[:-1]])[initial_epoch * steps_per_epoch :]
 
 
+class OneLength(WarmRestarts):
+    """The control of a decay that is normalised by the length of the training, not at every restart by the cycle's."""
+
+    def cycle_at(self, t: float) -> Cycle:
+        return Cycle(0, 0.0, math.inf, t)
+
+
+SCHEDULES = {"off_by_one": OneUpdateLate, "one_length": OneLength}
+
+
 def stream(batches: Callable[[], Iterator[Batch]], count: int, run: Run) -> Any:
     """Batches as a `tf.data.Dataset`, in the order in which they are produced."""
     images = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 3), run.precision)
@@ -111,6 +122,8 @@ def optimizer_for(run: Run) -> Any:
     if run.optimizer == "adamw":
         eps = epsilon("keras", mapped=run.control != "adamw_epsilon")
         return keras.optimizers.AdamW(run.eta_max, decay, *BETAS, epsilon=eps)
+    if run.optimizer == "adamwr":
+        return AdamWR(run.eta_max, run.weight_decay)  # with the paper's numbers on both sides: nothing to reconcile
     form = keras.optimizers.SGD if run.momentum_form == "keras" else PyTorchSGD
     return form(run.eta_max, momentum=run.momentum, nesterov=run.nesterov, weight_decay=decay)
 
@@ -135,7 +148,7 @@ def fit(model: Any, run: Run, feed: Feed, initial_epoch: int, checkpoint: Path |
     """Losses and rates of the updates, mean losses and accuracies of the validations."""
     loss = model.loss
     loss.now = lambda: (model.optimizer.iterations, model.optimizer.learning_rate)
-    schedule = OneUpdateLate if run.control == "off_by_one" else WarmRestarts
+    schedule = SCHEDULES.get(run.control or "", WarmRestarts)
     callbacks: list[Any] = [SGDR(schedule=schedule(run.T_0, run.T_mult, run.eta_max))]
     if checkpoint is not None:
 

@@ -89,7 +89,7 @@ Equality at every update, float64 against float64 and after rounding to float32.
 {counts(OUTPUT / "junit.xml")}
 ## L1: one update in float64
 
-The second of two updates, for nine optimizer settings in both momentum forms, ResNet-50 among them. Controls are in
+The second of two updates, for ten optimizer settings in both momentum forms, ResNet-50 among them. Controls are in
 multiples of the bound.
 
 {worst(level["L1"])}

@@ -38,7 +38,9 @@ Trace = dict[str, NDArray[Any]]
 MOMENTUM = float(np.float32(0.9))
 
 # What is done wrong on purpose; each must be caught.
-Control = Literal["same_padding", "caffe", "off_by_one", "batchnorm_momentum", "swapped_images", "adamw_epsilon"]
+Control = Literal[
+    "same_padding", "caffe", "off_by_one", "batchnorm_momentum", "swapped_images", "adamw_epsilon", "one_length"
+]
 
 # PyTorch's own ways of computing the same in float32.
 Variant = Literal["plain", "no_mkldnn", "channels_last", "two_threads"]
@@ -53,11 +55,11 @@ class Run:
         weights: .npz of `weights.py`; not needed by the small net.
         net: "small", two convolutions with BatchNorm, or "resnet50", torchvision's.
         precision: of weights, images and arithmetic.
-        optimizer: "sgd" or "adamw".
+        optimizer: "sgd", "adamw" or "adamwr".
         momentum_form: whose form of SGD with momentum. Keras's has decoupled weight decay, PyTorch's coupled.
         momentum: of SGD.
         nesterov: of SGD.
-        weight_decay: of either optimizer.
+        weight_decay: of the optimizer; the normalised one of AdamWR.
         eta_max: rate at every restart.
         T_0: length of the first cycle, in epochs.
         T_mult: growth of the cycles.
@@ -80,7 +82,7 @@ class Run:
     weights: str = ""
     net: Literal["small", "resnet50"] = "small"
     precision: Literal["float64", "float32"] = "float64"
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "adamwr"] = "sgd"
     momentum_form: Literal["keras", "pytorch"] = "keras"
     momentum: float = MOMENTUM
     nesterov: bool = False

@@ -17,7 +17,7 @@ Pair = tuple[dict[str, Trace], dict[str, Trace]]
 
 DECAY = float(np.float32(0.01))  # rounded as Keras on TensorFlow rounds it
 
-# Two updates, at 0.1 and 0.05.
+# Two updates, the second at half the rate of the first where not said otherwise.
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"momentum": 0.0},
     "momentum, Keras's form": {},
@@ -28,6 +28,8 @@ CASES: dict[str, dict[str, Any]] = {
     "coupled decay": {"weight_decay": DECAY, "momentum_form": "pytorch"},
     # Its epsilons fit one update only: see `adamw.py`.
     "AdamW": {"optimizer": "adamw", "weight_decay": DECAY, "eta_max": 0.001, "steps": 1},
+    # Its cycle is longer than the training, so a decay that is not the cycle's is another one.
+    "AdamWR": {"optimizer": "adamwr", "weight_decay": 0.025, "eta_max": 0.001, "T_0": 2.0},
     "ResNet-50": {"net": "resnet50", "eta_max": 0.001},
 }
 
@@ -38,6 +40,7 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "BatchNorm momentum unconverted": {"control": "batchnorm_momentum"},
     "two images swapped": {"control": "swapped_images"},
     "AdamW epsilon unmapped": {**CASES["AdamW"], "control": "adamw_epsilon"},
+    "AdamWR decay not normalised by the cycle": {**CASES["AdamWR"], "control": "one_length"},
 }
 
 
@@ -83,7 +86,7 @@ def test_update(name: str, pair: Pair, measure: Recorder) -> None:
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control(name: str, pair: Pair, measure: Recorder) -> None:
-    case = "AdamW" if "AdamW" in name else "momentum, Keras's form"
+    case = name.split()[0] if name.startswith("AdamW") else "momentum, Keras's form"
     found = gaps(pair[0][name], pair[1][case])
     found.pop("rate")  # whose limit is 0; what follows from it must be seen
     measure.caught(name, max(value / limit for value, limit in found.values()), CONTROL.limit)

@@ -29,19 +29,29 @@ RESNET: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "small net, Keras's form": SMALL,
     "small net, PyTorch's form": {**SMALL, "momentum_form": "pytorch"},
+    "small net, AdamWR": {**SMALL, "optimizer": "adamwr", "weight_decay": 0.025, "eta_max": 0.001},
     "ResNet-50, Keras's form": RESNET,
 }
 PYTORCH_ONLY = {"ResNet-50, PyTorch's form": {**RESNET, "momentum_form": "pytorch", "checkpoint": 0}}
 
 # Up to the third cycle end.
-SHORT: dict[str, Any] = {**SMALL, "epochs": 7, "checkpoint": 0}
+SHORT = {
+    f"short, {form}": {**CASES[f"small net, {form}"], "epochs": 7, "checkpoint": 0}
+    for form in ("Keras's form", "AdamWR")
+}
 CONTROLS = {
     "same padding": "same_padding",
     "Caffe preprocessing": "caffe",
     "schedule off by one update": "off_by_one",
     "BatchNorm momentum unconverted": "batchnorm_momentum",
     "two images swapped": "swapped_images",
+    "AdamWR decay not normalised at restarts": "one_length",
 }
+
+
+def short(control: str) -> str:
+    """What a control is held against."""
+    return "short, AdamWR" if control.startswith("AdamWR") else "short, Keras's form"
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +59,8 @@ def pair(inputs: dict[str, Any], train_both: Callable[..., Pair]) -> Pair:
     def runs(cases: dict[str, dict[str, Any]]) -> dict[str, Run]:
         return {name: Run(**inputs, **case) for name, case in cases.items()}
 
-    controls = {name: {**SHORT, "control": control} for name, control in CONTROLS.items()}
-    return train_both(runs(CASES | controls), runs(CASES | PYTORCH_ONLY | {"short": SHORT}))
+    controls = {name: {**SHORT[short(name)], "control": control} for name, control in CONTROLS.items()}
+    return train_both(runs(CASES | controls), runs(CASES | PYTORCH_ONLY | SHORT))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -76,7 +86,7 @@ def test_resumed(name: str, pair: Pair, measure: Recorder) -> None:
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control(name: str, pair: Pair, measure: Recorder) -> None:
-    ours, theirs = pair[0][name], pair[1]["short"]
+    ours, theirs = pair[0][name], pair[1][short(name)]
     gap = max(max_gap(ours[what], theirs[what]) for what in ("losses", "val_losses"))
     measure.caught(name, gap / TRAJECTORY.limit, CONTROL.limit)
 

@@ -133,8 +133,8 @@ def test_state_goes_on_in_a_new_optimizer() -> None:
     states = [copy.deepcopy(part.state_dict()) for part in first[1:]]
     end = trained(*first, range(10, 30))
     second = make(middle)
-    for part, state in zip(second[1:], states, strict=True):
-        part.load_state_dict(state)
+    second[1].load_state_dict(states[0])
+    second[2].load_state_dict(states[1])
     assert trained(*second, range(10, 30)) == end
 
 

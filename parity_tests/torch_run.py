@@ -23,7 +23,7 @@ from parity_tests.adamw import BETAS, epsilon
 from parity_tests.batches import Batch, Feed
 from parity_tests.runs import Run, read_runs, write_traces
 from parity_tests.weights import CHANNELS, initial_weights
-from torch_reference.optimizers import KerasSGD
+from torch_reference.optimizers import AdamWR, KerasSGD
 from torch_reference.schedulers import SGDR
 from torch_reference.training import EpochRow, train
 
@@ -83,6 +83,8 @@ def optimizer_for(run: Run, model: nn.Module) -> Optimizer:
         return torch.optim.AdamW(
             model.parameters(), run.eta_max, BETAS, epsilon("torch", mapped=True), run.weight_decay
         )
+    if run.optimizer == "adamwr":
+        return AdamWR(model.parameters(), run.eta_max, run.weight_decay)
     form = KerasSGD if run.momentum_form == "keras" else torch.optim.SGD
     return form(
         model.parameters(),
