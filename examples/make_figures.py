@@ -21,6 +21,11 @@ EPOCHS, ETA_MAX = 200, 0.05
 EQUAL_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=1": WarmRestarts(T_0, 1, ETA_MAX) for T_0 in (50, 100, 200)}
 GROWING_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=2": WarmRestarts(T_0, 2, ETA_MAX) for T_0 in (1, 10)}
 BASELINE: dict[str, Schedule] = {"step decay: x 0.2 every 60": StepDecay(ETA_MAX, step_size=60, gamma=0.2)}
+# All in one, as the paper draws them, but that its step decay drops last after 160 epochs, not 180.
+FIGURE_1: dict[str, Schedule] = {
+    f"step decay from {eta}": StepDecay(eta, step_size=60, gamma=0.2) for eta in (2 * ETA_MAX, ETA_MAX)
+}
+FIGURE_1 |= EQUAL_CYCLES | GROWING_CYCLES
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,11 @@ class Options:
     run: Path = Path("runs", "demo")
     """Output folder of examples/finetune_ants_bees.py, as `make demo` leaves it."""
     output: Path = Path("docs", "figures")
-    """Folder for schedules.png and finetune.png."""
+    """Folder for schedules.png, figure_1.png and finetune.png."""
 
 
 def main(options: Options) -> None:
-    """Draws `schedules.png`, which needs no training, and `finetune.png`, from what a run wrote.
+    """Draws `schedules.png` and `figure_1.png`, which need no training, and `finetune.png`, from what a run wrote.
 
     Raises:
         FileNotFoundError: There is no such run.
@@ -46,6 +51,7 @@ def main(options: Options) -> None:
         )
     options.output.mkdir(parents=True, exist_ok=True)
     schedules().savefig(options.output / "schedules.png", dpi=150)
+    figure_1().savefig(options.output / "figure_1.png", dpi=150)
     finetune(options.run).savefig(options.output / "finetune.png", dpi=150)
 
 
@@ -56,6 +62,13 @@ def schedules() -> Figure:
     for panel, cycles in zip(panels, (EQUAL_CYCLES, GROWING_CYCLES), strict=True):
         plot_learning_rate(BASELINE | cycles, EPOCHS, panel)
         panel.label_outer()
+    return figure
+
+
+def figure_1() -> Figure:
+    """The paper's figure 1: all its settings and two step decays together, on a logarithmic scale."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    plot_learning_rate(FIGURE_1, EPOCHS, figure.subplots(), log=True)
     return figure
 
 

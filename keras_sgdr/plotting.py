@@ -34,6 +34,7 @@ def plot_learning_rate(
     ax: Axes | None = None,
     *,
     steps_per_epoch: int = 100,
+    log: bool = False,
 ) -> Axes:
     """Draw the learning rate of every update over the epochs, with the last update of each cycle marked.
 
@@ -46,6 +47,8 @@ def plot_learning_rate(
         epochs: Epochs to draw.
         ax: Axes to draw on; new ones if None.
         steps_per_epoch: Updates in an epoch.
+        log: Whether the rate has a logarithmic scale, as in the paper's figure 1. It ends three decades below the
+            highest rate; what lies lower, as ends of cycles that anneal to nothing do, is drawn there.
 
     Returns:
         The axes drawn on.
@@ -55,8 +58,10 @@ def plot_learning_rate(
     """
     ax = _new_axes() if ax is None else ax
     named = schedules if isinstance(schedules, Mapping) else {"": schedules}
+    curves = {label: schedule.learning_rates(epochs, steps_per_epoch) for label, schedule in named.items()}
+    foot = max(rates.max(initial=0.0) for rates in curves.values()) / 1000 if log else -np.inf
     for (label, schedule), stroke, marker in zip(named.items(), cycle(STROKES), cycle(MARKERS), strict=False):
-        rates = schedule.learning_rates(epochs, steps_per_epoch)
+        rates = np.maximum(curves[label], foot)
         # Rounded first, since 1.1 epochs of 100 updates are 110.00000000000001 in floats.
         ends = [ceil(round(end * steps_per_epoch, 6)) for end in schedule.cycle_ends(epochs)]
         ax.plot(
@@ -67,6 +72,8 @@ def plot_learning_rate(
             markevery=[end - 1 for end in ends[:: -(1 + len(ends) // MOST_MARKERS)]],
             label=label,
         )
+    if log:
+        ax.set_yscale("log")
     ax.set_xlabel("Training time (epochs)")
     ax.set_ylabel("Learning rate")
     if isinstance(schedules, Mapping):

@@ -118,6 +118,7 @@ print(model(numpy.zeros((2, 32, 32, 3))).shape, float(model.optimizer.learning_r
 def test_figures_of_the_readme_are_made_from_the_run(folder: Path, printed: str) -> None:
     make_figures.main(make_figures.Options(run=folder / "run", output=folder / "figures"))
     assert is_picture(folder / "figures" / "schedules.png")
+    assert is_picture(folder / "figures" / "figure_1.png")
     assert is_picture(folder / "figures" / "finetune.png")
 
 

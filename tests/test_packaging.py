@@ -109,6 +109,12 @@ def test_offers_the_extras_that_the_documentation_names(metadata: Message) -> No
     assert extras <= set(metadata.get_all("Provides-Extra", []))
 
 
+def test_command_line_is_installed(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        assert archive.read(name).decode().split() == ["[console_scripts]", "keras-sgdr", "=", "keras_sgdr.cli:main"]
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_import_brings_nothing_that_keras_has_not_brought(installed: Path, backend: str) -> None:
     # Keras itself imports matplotlib and more where they are installed, so only the difference is ours.
@@ -130,14 +136,22 @@ for name in keras_sgdr.__all__:
     getattr(keras_sgdr, name)
 """
     # JAX itself needs scipy.
-    optional = {"matplotlib", "PIL", "safetensors", "torchvision", *(["scipy"] if backend != "jax" else [])}
+    optional = {
+        "matplotlib",
+        "tyro",
+        "PIL",
+        "safetensors",
+        "torchvision",
+        *(["scipy"] if backend != "jax" else []),
+    }
     run(code, installed, backend, absent={"tensorflow", "jax", "torch"} - {backend} | optional)
 
 
+COMMAND = "from keras_sgdr.cli import run; run(['plan', '--epochs', '9'])"
 PLOT = "from keras_sgdr.plotting import plot_history; plot_history({}, metrics=[])"
 
 
-@pytest.mark.parametrize(("package", "extra", "use"), [("matplotlib", "plot", PLOT)])
+@pytest.mark.parametrize(("package", "extra", "use"), [("matplotlib", "plot", PLOT), ("tyro", "study", COMMAND)])
 def test_missing_part_names_the_command_that_installs_it(installed: Path, package: str, extra: str, use: str) -> None:
     code = f"""
 try:

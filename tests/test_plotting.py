@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from keras_sgdr.cycles import WarmRestarts
+from keras_sgdr.cycles import Schedule, WarmRestarts
 from keras_sgdr.plotting import plot_history, plot_learning_rate, plot_range_test
 from keras_sgdr.range_test import RangeTest
 from keras_sgdr.step_decay import StepDecay
@@ -75,6 +75,18 @@ def test_several_schedules_differ_in_stroke_and_marker_not_in_colour_alone() -> 
     looks = {(line.get_linestyle(), line.get_marker()) for line in ax.lines}
     assert len({stroke for stroke, _ in looks}) == len({marker for _, marker in looks}) == 4
     assert legend(ax) == list(named)
+
+
+def test_logarithmic_scale_ends_three_decades_below_the_highest_rate() -> None:
+    named: dict[str, Schedule] = {"cycles": WarmRestarts(2, eta_max=0.1), "steps": StepDecay(0.5, 1, 0.2)}
+    ax = plot_learning_rate(named, 4, log=True)
+    assert ax.get_yscale() == "log"
+    cycles, steps = (np.asarray(line.get_ydata()) for line in ax.lines)
+    assert steps.max() == 0.5
+    assert cycles.min() == 0.5 / 1000
+    above = cycles > 0.5 / 1000
+    assert above.mean() > 0.9
+    np.testing.assert_array_equal(cycles[above], named["cycles"].learning_rates(4, 100)[above])
 
 
 def test_schedule_without_cycles_has_no_marks() -> None:

@@ -1,0 +1,121 @@
+"""The command line: `keras-sgdr --help`, or `python -m keras_sgdr --help`.
+
+Each function in `COMMANDS` is a subcommand; its arguments are the options, and its docstring is the help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from keras_sgdr.cycles import WarmRestarts
+from keras_sgdr.planning import HEADINGS
+from keras_sgdr.plotting import STROKES, plot_learning_rate
+
+if TYPE_CHECKING:
+    import tyro
+
+__all__ = ["COMMANDS", "main", "plan", "plot", "run"]
+
+
+def plot(
+    epochs: int,
+    T_0: str = "10",
+    T_mult: str = "2",
+    eta_max: float = 1.0,
+    eta_min: float = 0.0,
+    eta_max_decay: float = 1.0,
+    warmup: str = "0",
+    log: bool = False,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("learning_rate.png"),
+) -> None:
+    """Draw the learning rate over the epochs.
+
+    Args:
+        epochs: Epochs to draw.
+        T_0: Length of the first cycle in epochs; a number or a fraction, such as 1/3.
+        T_mult: Factor from one cycle's length to the next.
+        eta_max: Learning rate at every restart.
+        eta_min: Learning rate that a cycle anneals to.
+        eta_max_decay: Factor on eta_max at each restart.
+        warmup: Epochs of linear rise before the first cycle.
+        log: Draw the learning rate on a logarithmic scale.
+        output: Picture to write; its ending says the format.
+    """
+    restarts = WarmRestarts(T_0, T_mult, eta_max, eta_min, eta_max_decay=eta_max_decay, warmup=warmup)
+    _save(plot_learning_rate(restarts, epochs, log=log), output)
+    ends = ", ".join(f"{end:g}" for end in restarts.cycle_ends(epochs))
+    print(f"Cycles end after epochs: {ends or 'none'}. Written to {output}.")
+
+
+def plan(
+    epochs: int,
+    cycles: int | None = None,
+    warmup: str = "0",
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+) -> None:
+    """Propose cycles of which the last ends exactly at the budget.
+
+    Args:
+        epochs: The budget, in epochs.
+        cycles: Number of cycles to fit in; else all of 1 to 8 that last at least an epoch each.
+        warmup: Epochs of the budget that come before the first cycle.
+        output: Picture of the first few proposals to write.
+    """
+    proposals = WarmRestarts.plan(epochs, cycles, warmup=warmup)
+    # Here, as Keras brings it, but `import keras_sgdr` shall not.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*HEADINGS, box=box.SIMPLE, title=f"{epochs} epochs")
+    for proposal in proposals:
+        table.add_row(*proposal.cells())
+    Console().print(table)
+    if output is not None:
+        # As many as strokes tell apart.
+        named = {str(proposal): proposal.restarts() for proposal in proposals[: len(STROKES)]}
+        _save(plot_learning_rate(named, epochs), output)
+        print(f"Written to {output}.")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"plot": plot, "plan": plan}
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        arguments: Words of the command line; None takes those of this process.
+
+    Raises:
+        ImportError: If tyro, or what the command needs, is not installed.
+        ValueError: If an option is out of range.
+        SystemExit: With status 2, if the words make no command; with 0, after help.
+    """
+    try:
+        # Into the module, since the options' annotations name it, which are looked at no sooner.
+        globals()["tyro"] = importlib.import_module("tyro")
+    except ModuleNotFoundError as error:
+        raise ImportError('The command line needs tyro: pip install "keras-sgdr[study]"') from error
+    tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="keras-sgdr", description="SGDR, stochastic gradient descent with warm restarts.", args=arguments
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`run`, with errors in one line. Returns the exit status."""
+    try:
+        run(arguments)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _save(ax: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ax.figure.savefig(path, dpi=150)

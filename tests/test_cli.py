@@ -1,0 +1,125 @@
+"""The command line: what it prints and writes, and errors in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.image
+import matplotlib.pyplot as plt
+import pytest
+
+from keras_sgdr import WarmRestarts
+from keras_sgdr.cli import COMMANDS, main, run
+
+
+@pytest.fixture(autouse=True)
+def figures() -> Iterator[None]:
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+def test_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "new" / "lr.png"
+    assert main(["plot", "--T-0", "10", "--T-mult", "2", "--epochs", "150", "-o", str(picture)]) == 0
+    assert capsys.readouterr().out == f"Cycles end after epochs: 10, 30, 70, 150. Written to {picture}.\n"
+    assert matplotlib.image.imread(picture).std() > 0
+    (line,) = plt.gca().lines
+    assert line.get_ydata() == pytest.approx(WarmRestarts(10, 2).learning_rates(150, 100))
+
+
+def test_options_of_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = ["--T-0", "1/3", "--T-mult", "1.5", "--eta-max", "0.2", "--eta-min", "0.01", "--warmup", "1"]
+    others = ["--eta-max-decay", "0.5", "--log", "--output", str(tmp_path / "lr.svg")]
+    assert main(["plot", "--epochs", "3", *numbers, *others]) == 0
+    assert "Cycles end after epochs: 1.33333, 1.83333, 2.58333." in capsys.readouterr().out
+    expected = WarmRestarts("1/3", 1.5, 0.2, 0.01, warmup=1, eta_max_decay=0.5).learning_rates(3, 100)
+    assert plt.gca().lines[0].get_ydata() == pytest.approx(expected)
+    assert plt.gca().get_yscale() == "log"
+
+
+def test_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--epochs", "100", "--cycles", "4"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["100", "epochs"] in rows
+    assert ["25", "1", "4", "25,", "50,", "75,", "100", "yes"] in rows
+    assert ["20/3", "2", "4", "6.6667,", "20,", "46.667,", "100"] in rows
+
+    picture = tmp_path / "plan.png"
+    assert main(["plan", "--epochs", "75", "--warmup", "5", "-o", str(picture)]) == 0
+    assert capsys.readouterr().out.endswith(f"Written to {picture}.\n")
+    assert picture.is_file()
+    proposals = WarmRestarts.plan(75, warmup=5)
+    assert [line.get_label() for line in plt.gca().lines] == [str(proposal) for proposal in proposals[:4]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["plot", "--epochs", "9", "--T-0", "0"], "`T_0` must be a positive number of epochs. Received: T_0='0'."),
+        (["plot", "--epochs", "9", "-o", "lr.xyz"], "Format 'xyz' is not supported"),
+        (["plot", "--epochs", "-1"], "`epochs` must be an integer, at least 0. Received: epochs=-1."),
+        (["plan", "--epochs", "0"], "`epochs` must be a positive integer. Received: epochs=0. Pass the epochs"),
+        (
+            ["plan", "--epochs", "9", "--warmup", "9"],
+            "leave some of the budget of 9 to the cycles. Received: warmup='9'.",
+        ),
+    ],
+    ids=str,
+)
+def test_errors_are_one_line(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("keras-sgdr: error: ")
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["draw"], ["plan"], ["plan", "--epochs", "many"]], ids=str)
+def test_words_that_make_no_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert "keras-sgdr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    for name in COMMANDS[command].__annotations__:
+        assert name == "return" or f"--{name.replace('_', '-')}" in printed
+
+
+def test_missing_tyro_names_the_install_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-sgdr\[study\]"'):
+        run(["plan", "--epochs", "9"])
+    assert main(["plan", "--epochs", "9"]) == 2
+    assert (
+        capsys.readouterr().err == 'keras-sgdr: error: The command line needs tyro: pip install "keras-sgdr[study]"\n'
+    )
+
+
+def test_as_a_module() -> None:
+    words = [sys.executable, "-m", "keras_sgdr", "plan", "--epochs", "70", "--cycles", "0"]
+    finished = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines()[-1].startswith(
+        "keras-sgdr: error: `cycles` must be a positive integer or None."
+    )
