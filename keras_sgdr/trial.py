@@ -29,7 +29,7 @@ def batches_without_end(data: Any, batch_size: int, seed: int) -> Iterator[tuple
 
 
 def copy_of_optimizer(model: Any, rate: float) -> Any:
-    """An optimizer with the settings and the state of the model's, and a float rate.
+    """An optimizer with the settings and the state of the model's, and a float rate; `AdamWR` without its decay.
 
     Raises:
         ValueError: If the model is not compiled, or has several optimizers.
@@ -50,7 +50,10 @@ def copy_of_optimizer(model: Any, rate: float) -> Any:
         )
     strategy = getattr(model, "distribute_strategy", None)
     with strategy.scope() if strategy is not None else contextlib.nullcontext():
-        copy = type(inner).from_config({**inner.get_config(), "learning_rate": rate})
+        config = {**inner.get_config(), "learning_rate": rate}
+        if "lambda_norm" in config:
+            config["lambda_norm"] = 0.0  # Of `AdamWR`: normalised by the length of a cycle, and there is none.
+        copy = type(inner).from_config(config)
         # Set by `exclude_from_weight_decay`, and not part of the configuration.
         excluded = {name: value for name, value in vars(inner).items() if name.startswith("_exclude_from_weight_decay")}
         vars(copy).update(excluded)

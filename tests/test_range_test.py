@@ -13,6 +13,7 @@ import pytest
 from keras import ops
 
 from keras_sgdr import RangeTest, SGDRSchedule, find_learning_rate
+from keras_sgdr.optimizers import AdamWR
 from tests.callbacks.probe import RATE, Array, Probe, assert_equal, data, gradient_is_target, probe, sgdr, train, values
 
 UPDATES = 20
@@ -440,6 +441,15 @@ def test_excluded_from_decay_in_the_sweep_too() -> None:
 
     assert last_loss(var_names=["w", "kernel"]) == 1.0
     assert last_loss(var_names=["other"]) < 0.5
+
+
+def test_adamwr_without_the_decay_that_a_cycle_would_normalise() -> None:
+    model = network(AdamWR(1e-6, lambda_norm=0.5))
+    plain = network(keras.optimizers.Adam(1e-6, epsilon=1e-8))
+    plain.set_weights(model.get_weights())
+    ours, theirs = (find_learning_rate(one, samples(), **FEW, eta_max=0.1).losses for one in (model, plain))
+    # Where epsilon is added differs, which moves a step by 1e-8 of the gradient's size.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
 def test_train_step_without_a_loss() -> None:
