@@ -8,7 +8,6 @@ back, and the variable stays where it is: files saved before, during and after `
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import keras
 
 from keras_sgdr.arguments import FloatArray
+from keras_sgdr.callbacks.surroundings import calling_list, is_fitting
 from keras_sgdr.schedules import FitRate, own_rate
 
-__all__ = ["Installation", "refuse_companions"]
+__all__ = ["Installation"]
 
 
 class Installation:
@@ -146,8 +146,8 @@ class Installation:
 
     def _refuse(self, name: str, value: float) -> None:
         """Refuse to let rate or cycle be set in `fit`; after one that was left by an exception, make way for it."""
-        calling = _calling_list()
-        if calling is None and not _is_fitting(self._model):
+        calling = calling_list()
+        if calling is None and not is_fitting(self._model):
             self.remove()
             return
         culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
@@ -203,39 +203,3 @@ def count_batches(scaler: Any, tables: Sequence[FitRate]) -> Callable[[], None]:
 
     scaler.apply, scaler.stateless_apply = counting_apply, counting_stateless_apply
     return undo
-
-
-def refuse_companions(callback: Any) -> None:
-    """Refuse other callbacks that set the learning rate.
-
-    Raises:
-        ValueError: Naming them.
-    """
-    calling = _calling_list()
-    companions = calling["self"].callbacks if calling is not None else []
-    setting = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau, type(callback))
-    names = [type(other).__name__ for other in companions if other is not callback and isinstance(other, setting)]
-    if names:
-        raise ValueError(
-            f"Only one callback may set the learning rate. Received: `{type(callback).__name__}` "
-            f"and {', '.join(names)}. Leave out one of them."
-        )
-
-
-def _callers() -> Iterator[Any]:
-    frame = inspect.currentframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _calling_list() -> dict[str, Any] | None:
-    """The variables of the `CallbackList` that is calling: Keras hands a callback no list of its companions."""
-    for frame in _callers():
-        if isinstance(frame.f_locals.get("self"), keras.callbacks.CallbackList):
-            return frame.f_locals
-    return None
-
-
-def _is_fitting(model: Any) -> bool:
-    return any(frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model for frame in _callers())

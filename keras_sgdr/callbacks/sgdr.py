@@ -6,17 +6,31 @@ import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
 
 from keras_sgdr.arguments import Epochs, FloatArray
 from keras_sgdr.callbacks.cycle_lengths import cycle_lengths
-from keras_sgdr.callbacks.installation import Installation, refuse_companions
+from keras_sgdr.callbacks.installation import Installation
+from keras_sgdr.callbacks.position import cycles_of, ends_in
+from keras_sgdr.callbacks.surroundings import refuse_companions
 from keras_sgdr.cycles import Cycle, Schedule, WarmRestarts
+from keras_sgdr.snapshots import Manifest, Mode, Snapshot
 
 __all__ = ["SGDR"]
+
+
+class Snapshots(Protocol):
+    """What `SGDR` knows of a `SnapshotCheckpoint`."""
+
+    monitor: str
+    mode: Mode
+
+    @property
+    def manifest(self) -> Manifest: ...
+
 
 _TABLE = 1 << 20  # rates held at a time, so that a `fit` of any number of epochs needs a few megabytes
 
@@ -124,6 +138,7 @@ class SGDR(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.verbose = verbose
         self.cycles: list[dict[str, Any]] = []
+        self.snapshots: Snapshots | None = None
         self._installation: Installation | None = None
         self._steps: int | None = None
 
@@ -133,6 +148,16 @@ class SGDR(keras.callbacks.Callback):
             return self._given
         eta_max = self._options["eta_max"]
         return WarmRestarts(**{**self._options, "eta_max": own_rate if eta_max is None else eta_max})
+
+    @property
+    def schedule(self) -> Schedule:
+        """During and after training: the schedule, of the first optimizer where there are several."""
+        return self._schedules[0]
+
+    @property
+    def rates_per_epoch(self) -> int:
+        """During and after training: rates in an epoch, one a batch, or 1 where it is held through the epoch."""
+        return (self._steps or 1) if self.per == "batch" else 1
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self._installation is not None:
@@ -233,21 +258,11 @@ class SGDR(keras.callbacks.Callback):
         """The cycles that have updates in an epoch, and those updates' places in the table."""
         steps = self._steps or 1
         origin = self._window.start * steps
-        t = float(epoch)
-        index = None
-        while t < epoch + 1:
-            cycle = self._schedules[0].cycle_at(t)
-            if cycle.index != index:
-                index = cycle.index
-                # Restarts lie on an update or at least a millionth of one away: see `arguments.exact`.
-                first, stop = (
-                    math.ceil(min(max(end, epoch), epoch + 1) * steps - 1e-7) for end in (cycle.start, _end(cycle))
-                )
-                if stop > first:
-                    yield cycle, range(first - origin, stop - origin)
-            t = max(_end(cycle), math.nextafter(t, math.inf))
+        for cycle, updates in cycles_of(self._schedules[0], epoch, steps):
+            yield cycle, range(updates.start - origin, updates.stop - origin)
 
     def _record(self, epoch: int, logs: dict[str, Any], reached: int) -> None:
+        steps = self._steps or 1
         for cycle, updates in self._cycles_of(epoch):
             run = range(updates.start, min(updates.stop, reached))
             if not run:
@@ -266,7 +281,7 @@ class SGDR(keras.callbacks.Callback):
                 {
                     "last_epoch": epoch,
                     "last_rate": float(self._rates[run[-1]]),
-                    "complete": _end(cycle) <= epoch + 1 and run == updates,
+                    "complete": run == updates and ends_in(cycle, epoch, steps),
                     **{name: value for name, value in logs.items() if not name.startswith("learning_rate")},
                 }
             )
@@ -279,7 +294,7 @@ class SGDR(keras.callbacks.Callback):
         before = [int(end) for end in self._schedules[0].cycle_ends(epochs) if end == int(end)][-1:]
         after = []
         for _ in range(1000):
-            end = _end(cycle)
+            end = cycle.start + cycle.length
             if end == int(end):
                 after = [int(end)]
                 break
@@ -291,6 +306,23 @@ class SGDR(keras.callbacks.Callback):
             f"The nearest numbers of epochs that end a cycle: {' and '.join(map(str, before + after)) or 'none'}.",
             stacklevel=2,
         )
+
+    def recommend(self) -> dict[str, Snapshot]:
+        """The snapshots to take: `"last"`, that of the last cycle end, which the paper recommends (section 3), and
+        `"best"` by the `SnapshotCheckpoint`'s `monitor`.
+
+        Raises:
+            ValueError: If no `SnapshotCheckpoint` followed this callback, nothing was saved, or a snapshot lacks the
+                metric.
+        """
+        manifest = None if self.snapshots is None else self.snapshots.manifest
+        if self.snapshots is None or manifest is None or not manifest.snapshots:
+            raise ValueError(
+                "`recommend` chooses among the snapshots of a `SnapshotCheckpoint`. Received: none that was saved in a "
+                "`fit` of this callback. Add `SnapshotCheckpoint(...)` to the callbacks."
+            )
+        (last,), (best,) = manifest.last(), manifest.best(1, self.snapshots.monitor, self.snapshots.mode)
+        return {"last": last, "best": best}
 
     def get_config(self) -> dict[str, Any]:
         own = {"per": self.per, "steps_per_epoch": self.steps_per_epoch, "verbose": self.verbose}
@@ -304,10 +336,6 @@ class SGDR(keras.callbacks.Callback):
         if "schedule" in config:
             config["schedule"] = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(**config)
-
-
-def _end(cycle: Cycle) -> float:
-    return cycle.start + cycle.length
 
 
 _DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(SGDR.__init__).parameters.items()}

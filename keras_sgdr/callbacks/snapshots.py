@@ -1,0 +1,189 @@
+"""The weights at the end of each cycle, on disk."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sgdr.arguments import is_integer, require
+from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
+from keras_sgdr.callbacks.sgdr import SGDR
+from keras_sgdr.snapshots import MANIFEST, SUFFIX, Manifest, Mode, Snapshot, rises, weights_alone
+
+__all__ = ["SnapshotCheckpoint"]
+
+
+class SnapshotCheckpoint(CycleCallback):
+    """Saves the weights at the end of each cycle, before the restart, the last cycle's among them.
+
+    Writes `cycle-003_epoch-0070.weights.h5` and so on, and `snapshots.json`, which lists whole files only, whenever the
+    process ends: see `keras_sgdr.snapshots`. A cycle that ends inside an epoch is saved there. One that ends with an
+    epoch is saved before the validation, which may be interrupted, and gets its metrics after it. A cycle whose loss
+    or weights are not finite is not saved, and a warning says so.
+
+    Example:
+
+    >>> sgdr = SGDR(T_0=10, T_mult=2)
+    >>> model.fit(x, y, epochs=70, validation_split=0.1, callbacks=[sgdr, SnapshotCheckpoint("snapshots")])
+    >>> sgdr.recommend()
+
+    Args:
+        directory: Folder to write into; made if it is not there.
+        sgdr: The `SGDR` callback whose cycles are followed; None finds it among the callbacks of the `fit`.
+        keep: None keeps every snapshot, `m` or `("last", m)` the last `m`, `("best", m)` the best `m` by `monitor`.
+        monitor: Metric that says which snapshot is best.
+        mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
+        resume: Whether to go on in a folder that has snapshots. A cycle that is run again replaces its snapshot. A run
+            that begins where a cycle ended, of which there is no snapshot, saves it then, without metrics.
+        verbose: 1 prints a line for each snapshot.
+
+    Raises:
+        ValueError: At construction, for a value out of range. When `fit` begins: if the folder holds snapshots and
+            `resume` is False; if they are those of another schedule; if there is no `SGDR` (see `CycleCallback`).
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        sgdr: SGDR | None = None,
+        keep: int | tuple[Literal["last", "best"], int] | None = None,
+        monitor: str = "val_loss",
+        mode: Mode = "auto",
+        *,
+        resume: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(sgdr)
+        which, m = ("last", keep) if keep is None or isinstance(keep, int) else keep
+        require(
+            which in ("last", "best") and (m is None or is_integer(m)),
+            '`keep` must be None, a positive integer, or a pair ("last" or "best", a positive integer).',
+            "keep",
+            keep,
+            'Pass keep=3 for the last three, keep=("best", 3) for the best three.',
+        )
+        rises(monitor, mode)
+        self.directory = Path(directory)
+        self.keep = None if m is None else (which, m)
+        self.monitor, self.mode = monitor, mode
+        self.resume = resume
+        self.verbose = verbose
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        found = (self.directory / MANIFEST).exists()
+        if found and not self.resume:
+            raise ValueError(
+                f"A folder of snapshots belongs to one run. Received: directory={str(self.directory)!r}, which has "
+                "snapshots. Pass another folder, or resume=True to go on with that run."
+            )
+        self._manifest = Manifest.read(self.directory) if found else Manifest(self.directory)
+        self._checked = False
+        self._saved: set[int] = set()
+        self._followed.snapshots = self
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        if not self._checked:
+            self._checked = True
+            self._open(epoch)
+
+    def _open(self, epoch: int) -> None:
+        """Begin with the manifest, now that the schedule is known."""
+        schedule = repr(self._followed.schedule)
+        if self._manifest.snapshots and self._manifest.schedule != schedule:
+            raise ValueError(
+                f"Snapshots of one folder must be of one schedule. Received: {schedule}, while those in "
+                f"{str(self.directory)!r} are of {self._manifest.schedule}. Pass another folder."
+            )
+        self._manifest.schedule = schedule
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._manifest.clean()
+        self._manifest.write()
+        if self.resume and epoch:
+            before = self._followed.schedule.cycle_at(math.nextafter(epoch, 0))
+            listed = any(one.cycle == before.index + 1 for one in self._manifest.snapshots)
+            if before.index >= 0 and not listed and self._followed.schedule.cycle_at(epoch).T_cur == 0:
+                self._save(CycleEnd(before, epoch - 1, self._batches), {})
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        for end in self._completed():
+            self._save(end, self._running_means())
+
+    def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
+        metrics = {name: float(value) for name, value in logs.items() if not name.startswith("learning_rate")}
+        number = end.cycle.index + 1
+        if number not in self._saved:
+            self._save(end, metrics)
+        elif listed := [one for one in self._manifest.snapshots if one.cycle == number]:
+            self._manifest.amend(replace(listed[0], metrics=metrics))
+        if self.keep is not None:
+            self._drop(*self.keep)
+
+    def _drop(self, which: str, m: int) -> None:
+        try:
+            kept = self._manifest.last(m) if which == "last" else self._manifest.best(m, self.monitor, self.mode)
+        except ValueError as error:
+            # Not worth a training that has come this far.
+            warnings.warn(f"{error} Every snapshot is kept.", stacklevel=2)
+        else:
+            self._manifest.keep(kept)
+
+    def _save(self, end: CycleEnd, metrics: dict[str, float]) -> None:
+        number = end.cycle.index + 1
+        self._saved.add(number)
+        model = self.model
+        trouble = next((f"{name}={value}" for name, value in metrics.items() if _diverged(name, value)), None)
+        if trouble is None and not _finite(model.variables):
+            trouble = "weights that are not finite"
+        if trouble is not None:
+            warnings.warn(
+                f"Cycle {number} ended in epoch {end.epoch + 1} with {trouble}: its snapshot is not saved.",
+                stacklevel=2,
+            )
+            return
+        steps = self._batches
+        whole = end.batches == steps
+        snapshot = Snapshot(
+            cycle=number,
+            epoch=end.epoch + 1 if whole or steps is None or end.batches is None else end.epoch + end.batches / steps,
+            update=None if steps is None or end.batches is None else end.epoch * steps + end.batches,
+            rate=self._rate(end),
+            metrics=metrics,
+            file=f"cycle-{number:03d}_epoch-{end.epoch + 1:04d}{SUFFIX}",
+            sha256="",
+            keras=keras.__version__,
+        )
+        with weights_alone(model):
+            self._manifest.add(snapshot, model.save_weights)
+        if self.verbose:
+            print(f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {self.directory / snapshot.file}")
+
+    def _rate(self, end: CycleEnd) -> float:
+        """The learning rate of the cycle's last update."""
+        steps = self._followed.rates_per_epoch
+        rates = self._followed.schedule.learning_rates(end.epoch + 1, steps, end.epoch)
+        return float(rates[steps - 1 if end.batches == self._batches else (end.batches or steps) - 1])
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the folder holds now."""
+        return Manifest.read(self.directory)
+
+
+def _diverged(name: str, value: float) -> bool:
+    return name.endswith("loss") and not math.isfinite(value)
+
+
+def _finite(variables: Iterable[Any]) -> bool:
+    arrays = (ops.convert_to_numpy(one) for one in variables if keras.backend.is_float_dtype(one.dtype))
+    return all(bool(np.isfinite(array.astype("float32")).all()) for array in arrays)

@@ -1,0 +1,313 @@
+"""Snapshots in real fits: which, when, of which weights, and what a killed process leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sgdr import SGDR
+from keras_sgdr.callbacks import SnapshotCheckpoint
+from keras_sgdr.snapshots import MANIFEST, Manifest, SnapshotError, weights_alone
+from tests.callbacks.probe import (
+    assert_equal,
+    fit,
+    probe,
+    sgdr,
+    small_data,
+    small_model,
+    train,
+    unknown_length,
+    values,
+)
+
+
+class AfterBatch(keras.callbacks.Callback):
+    """The weights before every batch and after the last, read beside the callback under test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[list[Any]] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.weights.append(self.model.get_weights())
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.weights.append(self.model.get_weights())
+
+
+def loaded(manifest: Manifest, number: int) -> list[Any]:
+    model = small_model(keras.optimizers.SGD(0.1))
+    with weights_alone(model):
+        model.load_weights(manifest.path(manifest.snapshots[number]))
+    return values(model.weights)
+
+
+def warned(*arguments: Any, **options: Any) -> list[str]:
+    """What users were warned of while `train` ran; `pytest.warns` would let in what the configuration ignores."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", category=UserWarning)
+        train(*arguments, **options)
+    return [str(one.message) for one in caught]
+
+
+def test_every_cycle_end_is_saved_with_all_its_numbers(tmp_path: Path) -> None:
+    callback, after = sgdr(), AfterBatch()
+    history = train(
+        small_model(keras.optimizers.SGD(0.1)),
+        SnapshotCheckpoint(tmp_path / "new"),
+        callback,
+        after,
+        epochs=7,
+        validation_data=small_data(),
+    )
+    manifest = Manifest.read(tmp_path / "new")
+    assert [one.file for one in manifest.snapshots] == [
+        "cycle-001_epoch-0001.weights.h5",
+        "cycle-002_epoch-0003.weights.h5",
+        "cycle-003_epoch-0007.weights.h5",
+    ]
+    assert [(one.cycle, one.epoch, one.update, one.keras) for one in manifest.snapshots] == [
+        (1, 1, 3, keras.__version__),
+        (2, 3, 9, keras.__version__),
+        (3, 7, 21, keras.__version__),
+    ]
+    assert [one.rate for one in manifest.snapshots] == [row["last_rate"] for row in callback.cycles]
+    for number, one in enumerate(manifest.snapshots):
+        assert set(one.metrics) == {"loss", "val_loss"}
+        assert all(value == history.history[name][int(one.epoch) - 1] for name, value in one.metrics.items())
+        assert one.update is not None
+        assert_equal(loaded(manifest, number), after.weights[one.update])
+
+
+def test_a_cycle_that_ends_inside_an_epoch_is_saved_there(tmp_path: Path) -> None:
+    after = AfterBatch()
+    train(small_model(keras.optimizers.SGD(0.1)), SGDR("2/3", 1), SnapshotCheckpoint(tmp_path), after, epochs=2)
+    manifest = Manifest.read(tmp_path)
+    assert [one.update for one in manifest.snapshots] == [2, 4, 6]
+    assert [one.epoch for one in manifest.snapshots] == pytest.approx([2 / 3, 4 / 3, 2])
+    assert [one.file[:20] for one in manifest.snapshots] == [
+        "cycle-001_epoch-0001",
+        "cycle-002_epoch-0002",
+        "cycle-003_epoch-0002",
+    ]
+    for number, one in enumerate(manifest.snapshots):
+        assert one.update is not None
+        assert math.isfinite(one.metrics["loss"])
+        assert_equal(loaded(manifest, number), after.weights[one.update])
+
+
+@pytest.mark.tensorflow
+def test_a_cycle_that_ends_inside_an_execution_is_refused(tmp_path: Path) -> None:
+    model = small_model(keras.optimizers.SGD(0.1), steps_per_execution=3)
+    with pytest.raises(ValueError, match=r"must end between two executions. Received: steps_per_execution=3.*batch 2 "):
+        train(model, SGDR("2/3", 1), SnapshotCheckpoint(tmp_path), epochs=2)
+    train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=2)
+    assert [one.update for one in Manifest.read(tmp_path).snapshots] == [3, 6]
+
+
+def test_a_rate_held_through_the_epoch_ends_its_cycles_with_epochs(tmp_path: Path) -> None:
+    train(small_model(keras.optimizers.SGD(0.1)), SGDR(1.5, 1, per="epoch"), SnapshotCheckpoint(tmp_path), epochs=3)
+    found = Manifest.read(tmp_path).snapshots
+    assert [(one.epoch, one.update) for one in found] == [(2, 6), (3, 9)]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+def test_unknown_steps_leave_the_update_open(tmp_path: Path) -> None:
+    fit(probe(), sgdr(per="epoch"), SnapshotCheckpoint(tmp_path), batches=unknown_length())
+    assert [(one.epoch, one.update) for one in Manifest.read(tmp_path).snapshots] == [(1, None), (3, None)]
+
+
+def test_warmup_is_no_cycle(tmp_path: Path) -> None:
+    train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1, warmup=1), SnapshotCheckpoint(tmp_path), epochs=3)
+    assert [(one.cycle, one.epoch) for one in Manifest.read(tmp_path).snapshots] == [(1, 2), (2, 3)]
+
+
+class Interrupt(keras.callbacks.Callback):
+    def __init__(self, hook: str, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+        setattr(self, hook, self.interrupt)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.now = epoch
+
+    def interrupt(self, *_: Any, **__: Any) -> None:
+        if self.now == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("hook", "epoch", "cycles"), [("on_test_end", 2, 2), ("on_train_batch_begin", 3, 2)])
+def test_an_interrupted_fit_has_saved_the_cycles_that_were_complete(
+    tmp_path: Path, hook: str, epoch: int, cycles: int
+) -> None:
+    model = small_model(keras.optimizers.SGD(0.1))
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            model,
+            sgdr(),
+            SnapshotCheckpoint(tmp_path),
+            Interrupt(hook, epoch),
+            epochs=7,
+            validation_data=small_data(),
+        )
+    manifest = Manifest.read(tmp_path)
+    assert len(manifest.snapshots) == cycles
+    assert manifest.path(manifest.snapshots[-1]).is_file()
+
+
+def test_an_epoch_cut_short_completes_no_cycle(tmp_path: Path) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = batch == 1
+
+    train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), SnapshotCheckpoint(tmp_path), Stop(), epochs=2)
+    assert Manifest.read(tmp_path).snapshots == []
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(None, [1, 2, 3, 4]), (2, [3, 4]), (("last", 1), [4]), (("best", 2), [2, 4])]
+)
+def test_keep(tmp_path: Path, keep: Any, kept: list[int]) -> None:
+    class Judge(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["val_loss"] = [3.0, 1.0, 4.0, 2.0][epoch]
+
+    train(
+        small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), Judge(), SnapshotCheckpoint(tmp_path, keep=keep), epochs=4
+    )
+    assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == kept
+    assert sorted(int(path.name[6:9]) for path in tmp_path.glob("*.h5")) == kept
+
+
+def test_without_the_metric_every_snapshot_is_kept_and_said_so(tmp_path: Path) -> None:
+    said = warned(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path, keep=("best", 1)))
+    assert said
+    assert all(re.search(r"monitor='val_loss', which cycle \d lacks.*Every snapshot is kept", one) for one in said)
+    assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == [1, 2]
+
+
+def test_a_diverged_cycle_is_not_saved_and_said_so(tmp_path: Path) -> None:
+    class Diverge(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                self.model.set_weights([np.full_like(one, np.inf) for one in self.model.get_weights()])
+
+    model = small_model(keras.optimizers.SGD(0.1))
+    (said,) = warned(model, SGDR(1, 1), Diverge(), SnapshotCheckpoint(tmp_path), epochs=2)
+    assert said == "Cycle 2 ended in epoch 2 with loss=nan: its snapshot is not saved."
+    assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == [1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cycle-001_epoch-0001.weights.h5", MANIFEST]
+
+
+def test_another_run_is_refused_before_it_trains(tmp_path: Path) -> None:
+    train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    model = small_model(keras.optimizers.SGD(0.1))
+    weights = values(model.weights)
+    with pytest.raises(
+        ValueError, match=r"belongs to one run. Received: directory=.*Pass another folder, or resume=True"
+    ):
+        train(model, sgdr(), SnapshotCheckpoint(tmp_path))
+    with pytest.raises(ValueError, match=r"must be of one schedule. Received: WarmRestarts\(.*Pass another folder"):
+        train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path, resume=True))
+    assert_equal(values(model.weights), weights)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_resumed_run_adds_its_cycles(tmp_path: Path) -> None:
+    model = small_model(keras.optimizers.SGD(0.1))
+    train(model, sgdr(), SnapshotCheckpoint(tmp_path), epochs=3)
+    train(model, sgdr(), SnapshotCheckpoint(tmp_path, resume=True), epochs=7, initial_epoch=3)
+    assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == [1, 2, 3]
+
+
+def test_a_run_that_begins_at_a_cycle_end_without_snapshot_saves_it(tmp_path: Path) -> None:
+    model = small_model(keras.optimizers.SGD(0.1))
+    train(model, sgdr(), epochs=3)
+    weights = values(model.weights)
+    train(model, sgdr(), SnapshotCheckpoint(tmp_path, resume=True), epochs=7, initial_epoch=3)
+    manifest = Manifest.read(tmp_path)
+    assert [(one.cycle, one.update, bool(one.metrics)) for one in manifest.snapshots] == [(2, 9, False), (3, 21, True)]
+    assert_equal(loaded(manifest, 0), weights)
+
+
+def test_recommend(tmp_path: Path) -> None:
+    class Judge(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["val_accuracy"] = [0.5, 0.9, 0.8][epoch]
+
+    callback = SGDR(1, 1)
+    with pytest.raises(ValueError, match=r"`recommend` chooses among .* Add `SnapshotCheckpoint"):
+        callback.recommend()
+    keeper = SnapshotCheckpoint(tmp_path, monitor="val_accuracy")
+    train(small_model(keras.optimizers.SGD(0.1)), callback, Judge(), keeper)
+    assert {name: one.cycle for name, one in callback.recommend().items()} == {"last": 3, "best": 2}
+
+
+def test_verbose_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path, verbose=1))
+    assert re.findall(r"Epoch (\d+): end of cycle (\d+), weights saved to ", capsys.readouterr().out) == [
+        ("1", "1"),
+        ("3", "2"),
+    ]
+
+
+@pytest.mark.parametrize("keep", [0, -1, True, ("worst", 2), ("best", 0)])
+def test_a_wrong_keep_is_refused(tmp_path: Path, keep: Any) -> None:
+    with pytest.raises(ValueError, match=r"`keep` must be None, a positive integer, or a pair .* Received: keep="):
+        SnapshotCheckpoint(tmp_path, keep=keep)
+
+
+def test_a_metric_whose_name_does_not_tell_needs_a_mode(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'Received: monitor=\'val_score\' and mode="auto". Pass mode="min" or'):
+        SnapshotCheckpoint(tmp_path, monitor="val_score")
+    assert SnapshotCheckpoint(tmp_path, monitor="val_score", mode="max").mode == "max"
+    with pytest.raises(ValueError, match=r'`mode` must be "auto", "min" or "max". Received: mode=\'up\''):
+        SnapshotCheckpoint(tmp_path, mode="up")  # type: ignore[arg-type]
+
+
+def test_a_fit_without_sgdr_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`SnapshotCheckpoint` follows the cycles of an `SGDR`.*Add `SGDR\("):
+        train(small_model(keras.optimizers.SGD(0.1)), SnapshotCheckpoint(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+KILLED = 50
+
+
+@pytest.mark.torch
+def test_killed_at_any_moment_it_leaves_whole_files_and_resumes(tmp_path: Path) -> None:
+    """SIGKILL at random moments of a run that does little but save; forks of one process, which has imported Keras."""
+    script = Path(__file__).with_name("killed_while_saving.py")
+    environment = dict(os.environ, KERAS_BACKEND="torch", PYTHONPATH=str(script.parents[2]), OMP_NUM_THREADS="1")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(KILLED)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["killed"] == KILLED
+    # The control: some were killed with a file half written, or the moments prove nothing.
+    assert report["unfinished"] > 0
+    assert report["listed"] > KILLED
+    assert report["complete"] == KILLED
+
+
+def test_a_folder_without_manifest_is_named() -> None:
+    with pytest.raises(SnapshotError, match=r"'nowhere', which has none. Pass the folder that a `SnapshotCheckpoint`"):
+        Manifest.read("nowhere")
