@@ -8,7 +8,7 @@ SGDR_WEIGHTS ?= $(abspath $(firstword $(wildcard ../shared/weights/*.safetensors
 export ANTS_BEES_DIR SGDR_WEIGHTS
 
 # Tests that hold on every backend; the rest of tests/ is about TensorFlow or about none.
-BACKEND_TESTS := tests/callbacks tests/test_schedules.py tests/test_optimizers.py tests/test_adamwr.py tests/test_range_test.py tests/data
+BACKEND_TESTS := tests/callbacks tests/data $(addprefix tests/test_,schedules.py optimizers.py adamwr.py range_test.py ensembles.py)
 
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 COVERED := $(PYTEST) --cov --cov-append --cov-report=
@@ -17,7 +17,7 @@ COVERED := $(PYTEST) --cov --cov-append --cov-report=
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: test test-tensorflow test-jax test-torch test-parity demo lint parity bench figures wheel clean erase-coverage
+.PHONY: test test-tensorflow test-jax test-torch test-parity demo lint parity bench ensembles figures wheel clean erase-coverage
 .NOTPARALLEL:
 
 test: lint erase-coverage test-tensorflow test-jax test-torch test-parity
@@ -51,6 +51,10 @@ parity: $(DEV)
 
 bench: $(DEV)
 	$(PYTHON) -m pytest benchmarks --benchmark-only
+
+# Eight trainings of a few minutes each; one that is done is not made again.
+ensembles: $(STUDY)
+	$(PYTHON) examples/snapshot_ensemble.py --seeds 8 --image_size 64 $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))
 
 figures: $(STUDY) runs/demo/summary.json
 	$(PYTHON) examples/make_figures.py

@@ -81,8 +81,10 @@ def main(options: Options) -> dict[str, Any]:
     return finetune(options, make_optimizer(options))
 
 
-def finetune(options: CommonOptions, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """Fine-tunes as the options say.
+def finetune(
+    options: CommonOptions, optimizer: keras.optimizers.Optimizer, *callbacks: keras.callbacks.Callback
+) -> dict[str, Any]:
+    """Fine-tunes as the options say, with further callbacks.
 
     Prints a line an epoch and a row a cycle. Writes into the output folder `history.csv`, `learning_rate.png`,
     `loss.png`, `summary.json` and `model.keras`; the model takes RGB images in 0..255 and gives logits.
@@ -126,6 +128,7 @@ def finetune(options: CommonOptions, optimizer: keras.optimizers.Optimizer) -> d
             sgdr,
             keras.callbacks.CSVLogger(str(options.output / "history.csv")),
             ProgressBar(schedule.learning_rates(options.epochs, steps), console),
+            *callbacks,
         ],
     )
     model.save(options.output / "model.keras")

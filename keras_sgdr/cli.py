@@ -9,11 +9,15 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
 
 from keras_sgdr.cycles import WarmRestarts
+from keras_sgdr.ensembles import SnapshotEnsemble
 from keras_sgdr.planning import HEADINGS
 from keras_sgdr.plotting import STROKES, plot_learning_rate
+from keras_sgdr.snapshots import Manifest
 
 if TYPE_CHECKING:
     import tyro
@@ -82,7 +86,67 @@ def plan(
         print(f"Written to {output}.")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"plot": plot, "plan": plan}
+def snapshots(directory: tyro.conf.Positional[Path]) -> None:
+    """List the snapshots of a folder, and check their files.
+
+    Args:
+        directory: Folder that a SnapshotCheckpoint wrote.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    manifest = Manifest.read(directory)
+    names = list(dict.fromkeys(name for one in manifest.snapshots for name in one.metrics))
+    table = Table("cycle", "epoch", "update", "rate", *names, "file", box=box.SIMPLE, title=manifest.schedule)
+    for one in manifest.snapshots:
+        metrics = (f"{one.metrics[name]:.4f}" if name in one.metrics else "" for name in names)
+        update = "" if one.update is None else str(one.update)
+        table.add_row(str(one.cycle), f"{one.epoch:g}", update, f"{one.rate:.3g}", *metrics, one.file)
+    Console().print(table)
+    for one in manifest.snapshots:
+        manifest.path(one)
+    print(f"{len(manifest.snapshots)} files, whole and unchanged.")
+
+
+def ensemble(
+    directory: tyro.conf.Positional[Path],
+    model: Path,
+    data: Path,
+    select: Literal["all", "last", "best", "greedy"] = "all",
+    m: int | None = None,
+    from_logits: bool | None = None,
+    batch_size: int = 32,
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+) -> None:
+    """Score the ensemble of a folder's snapshots and its members, and write its predictions.
+
+    Args:
+        directory: Folder that a SnapshotCheckpoint wrote.
+        model: A .keras file of the model that was trained; of its weights none are used.
+        data: An .npz file with the arrays x and, to score, y.
+        select: Which members.
+        m: How many.
+        from_logits: Whether the model gives logits; else its compiled loss says.
+        batch_size: Samples in a batch.
+        output: An .npy file of the mean probabilities to write.
+    """
+    import keras
+
+    with np.load(data, allow_pickle=False) as arrays:
+        x, y = arrays["x"], arrays["y"] if "y" in arrays.files else None
+    loaded = keras.models.load_model(model)
+    chosen = SnapshotEnsemble.load(
+        directory, loaded, select, m, from_logits=from_logits, data=(x, y), batch_size=batch_size
+    )
+    if y is not None:
+        print(chosen.report(x, y, batch_size))
+    if output is not None:
+        np.save(output, chosen.predict(x, batch_size))
+        print(f"Written to {output}.")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"plot": plot, "plan": plan, "snapshots": snapshots, "ensemble": ensemble}
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -110,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`run`, with errors in one line. Returns the exit status."""
     try:
         run(arguments)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, LookupError, OSError, ValueError) as error:
         print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import keras
 import numpy as np
 
+from keras_sgdr.arguments import require
 from keras_sgdr.cycles import Schedule
+from keras_sgdr.evaluation import Report, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from keras_sgdr.range_test import RangeTest
 
-__all__ = ["plot_history", "plot_learning_rate", "plot_range_test"]
+__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test"]
 
 STROKES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v")
@@ -167,6 +169,40 @@ def plot_range_test(found: RangeTest, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("Learning rate")
     ax.set_ylabel("Loss")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    return ax
+
+
+def plot_ensemble(
+    report: Report, ax: Axes | None = None, *, score: Literal["loss", "accuracy", "calibration_error"] = "loss"
+) -> Axes:
+    """Draw a score of each member, a point at its cycle, and of the ensemble, a line across.
+
+    Args:
+        report: What `SnapshotEnsemble.report` returned.
+        ax: Axes to draw on; new ones if None.
+        score: Which of `Scores`.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+        ValueError: If there is no such score.
+    """
+    require(
+        score in Scores._fields,
+        f"`score` must be one of {', '.join(Scores._fields)}.",
+        "score",
+        score,
+        'Pass score="loss".',
+    )
+    ax = _new_axes() if ax is None else ax
+    ax.plot(report.cycles, [getattr(one, score) for one in report.members], "o-", color="0.5", label="member")
+    ax.axhline(getattr(report.ensemble, score), color="black", linestyle="--", label="ensemble")
+    ax.set_xticks(report.cycles)
+    ax.set_xlabel("Cycle")
+    ax.set_ylabel(score.replace("_", " ").capitalize())
+    ax.legend()
     return ax
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import matplotlib as mpl
 import matplotlib.image
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
-from keras_sgdr import WarmRestarts
+from keras_sgdr import SGDR, SnapshotCheckpoint, SnapshotEnsemble, WarmRestarts
 from keras_sgdr.cli import COMMANDS, main, run
 
 
@@ -100,8 +103,9 @@ def test_help_names_every_option(command: str, capsys: pytest.CaptureFixture[str
         main([command, "--help"])
     assert stopped.value.code == 0
     printed = capsys.readouterr().out
-    for name in COMMANDS[command].__annotations__:
-        assert name == "return" or f"--{name.replace('_', '-')}" in printed
+    for name, kind in COMMANDS[command].__annotations__.items():
+        shown = "PATH" if "Positional" in str(kind) else f"--{name.replace('_', '-')}"
+        assert name == "return" or shown in printed
 
 
 def test_missing_tyro_names_the_install_command(
@@ -123,3 +127,53 @@ def test_as_a_module() -> None:
     assert finished.stderr.splitlines()[-1].startswith(
         "keras-sgdr: error: `cycles` must be a positive integer or None."
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Snapshots of three cycles in `snapshots`, the model in `model.keras`, inputs and labels in `data.npz`."""
+    path = tmp_path_factory.mktemp("trained")
+    x = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
+    y = (x[:, 0] > 0).astype(int)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[SGDR(1, 1), SnapshotCheckpoint(path / "snapshots")])
+    model.save(path / "model.keras")
+    np.savez(path / "data.npz", x=x, y=y)
+    return path
+
+
+def test_snapshots(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["snapshots", str(folder / "snapshots")]) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[:3] for line in printed.splitlines()[:-1] if line.split()[:1] in (["1"], ["2"], ["3"])] == [
+        ["1", "1", "1"],
+        ["2", "2", "2"],
+        ["3", "3", "3"],
+    ]
+    assert printed.endswith("3 files, whole and unchanged.\n")
+
+
+def test_ensemble(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--model", str(folder / "model.keras"), "--data", str(folder / "data.npz")]
+    written = tmp_path / "mean.npy"
+    command = ["ensemble", str(folder / "snapshots"), *files, "--select", "last", "--m", "2", "-o", str(written)]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["loss", "cycle", "cycle", "ensemble"]
+    assert lines[-1] == f"Written to {written}."
+    model = keras.saving.load_model(folder / "model.keras")
+    with np.load(folder / "data.npz") as data:
+        expected = SnapshotEnsemble.load(folder / "snapshots", model, "last", m=2).predict(data["x"])
+    np.testing.assert_array_equal(np.load(written), expected)
+
+
+def test_a_damaged_snapshot_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(folder / "snapshots", tmp_path / "snapshots")
+    path = tmp_path / "snapshots" / "cycle-002_epoch-0002.weights.h5"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(["snapshots", str(tmp_path / "snapshots")]) == 2
+    assert f"{path}', whose content has changed" in capsys.readouterr().err
+    assert main(["snapshots", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("keras-sgdr: error: A folder of snapshots has a `snapshots.json`.")

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from keras_sgdr.cycles import Schedule, WarmRestarts
-from keras_sgdr.plotting import plot_history, plot_learning_rate, plot_range_test
+from keras_sgdr.evaluation import Report, Scores
+from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate, plot_range_test
 from keras_sgdr.range_test import RangeTest
 from keras_sgdr.step_decay import StepDecay
 
@@ -169,3 +170,17 @@ def test_missing_matplotlib_names_the_install_command(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'pip install "keras-sgdr\[plot\]"'):
         plot_learning_rate(WarmRestarts(2, eta_max=0.1), 2)
+
+
+def test_ensemble_shows_members_and_mean() -> None:
+    members = [Scores(0.5, 0.8, 0.1), Scores(0.4, 0.9, 0.2)]
+    report = Report([2, 3], members, Scores(0.3, 0.95, 0.05), np.zeros((2, 2)))
+    member, mean = plot_ensemble(report, score="accuracy").lines
+    assert list(np.asarray(member.get_xdata())) == [2, 3]
+    assert list(np.asarray(member.get_ydata())) == [0.8, 0.9]
+    assert set(np.asarray(mean.get_ydata())) == {0.95}
+    assert plt.gca().get_ylabel() == "Accuracy"
+    with pytest.raises(
+        ValueError, match=r"`score` must be one of loss, accuracy, calibration_error. Received: score='f1'"
+    ):
+        plot_ensemble(report, score="f1")  # type: ignore[arg-type]
