@@ -44,7 +44,8 @@ def main(options: Options) -> dict[str, Any]:
     - the last member, which is the model that training ends with;
     - the ensemble of all members, of which the paper promises more;
     - the average of their weights, BatchNorm's statistics taken anew from the training images;
-    - as many independent models: the last members of this seed and the following ones, around the end.
+    - as many independent models: the last members of this seed and the following ones, around the end. These groups
+      overlap, so the intervals of their differences are approximate.
 
     Prints a table. Writes `summary.json`, `report.md` and `ensemble.png` (members and ensemble of the first seed).
 
@@ -73,8 +74,14 @@ def main(options: Options) -> dict[str, Any]:
         "scores": {name: [one._asdict() for one in values] for name, values in reached.items()},
         "differences": {name: differences(values, reached[LAST]) for name, values in reached.items() if name != LAST},
     }
+    if INDEPENDENT in reached:
+        summary["against independent"] = differences(reached[SNAPSHOT], reached[INDEPENDENT])
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     text = table(reached, summary["differences"])
+    if INDEPENDENT in reached:
+        rows = summary["against independent"].items()
+        compared = "; ".join(f"{name.replace('_', ' ')} {spread(row)}" for name, row in rows)
+        text += f"\n{SNAPSHOT.capitalize()} minus {INDEPENDENT}: {compared}.\n"
     (options.output / "report.md").write_text(text)
     draw(found[0], options.output / "ensemble.png")
     print(text)
@@ -84,8 +91,16 @@ def main(options: Options) -> dict[str, Any]:
 def of_seed(options: CommonOptions, console: Console) -> dict[str, Any]:
     """Train a seed, unless it was, and score its members and what is made of them."""
     path = options.output / "scores.json"
+    asked = {name: str(value) for name, value in vars(options).items() if name not in ("seeds", "output")}
     if path.is_file():
-        return json.loads(path.read_text())
+        done: dict[str, Any] = json.loads(path.read_text())
+        if done["options"] != asked:
+            raise ValueError(
+                f"A folder of runs is of one set of options. Received: {asked}, while {path} is of {done['options']}. "
+                "Pass another --output."
+            )
+        return done
+    keras.backend.clear_session()
     snapshots = options.output / "snapshots"
     keeper = SnapshotCheckpoint(snapshots, resume=True)
     summary = finetune(options, keras.optimizers.SGD(options.eta_max, momentum=0.9), keeper)
@@ -105,6 +120,7 @@ def of_seed(options: CommonOptions, console: Console) -> dict[str, Any]:
     averaged = keras.ops.softmax(model.predict(validation, verbose=0))
     found = {
         **{name: summary[name] for name in ("data", "weights", "versions", "hardware", "seconds")},
+        "options": asked,
         "cycles": report.cycles,
         "members": report.members,
         "disagreement": report.disagreement.tolist(),
@@ -149,12 +165,15 @@ def table(reached: dict[str, list[Scores]], compared: dict[str, Any]) -> str:
         cells = [model, str(len(values))]
         for name in Scores._fields:
             cells.append(f"{np.mean([getattr(one, name) for one in values]):.4f}")
-            row = compared[model][name] if model in compared else None
-            low, high = row["interval"] if row else (None, None)
-            spread = "" if low is None else f" [{low:+.4f}, {high:+.4f}]"
-            cells.append(f"{row['mean']:+.4f}{spread}" if row else "")
+            cells.append(spread(compared[model][name]) if model in compared else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def spread(row: dict[str, Any]) -> str:
+    """Mean and interval of a difference."""
+    low, high = row["interval"]
+    return f"{row['mean']:+.4f}" + ("" if low is None else f" [{low:+.4f}, {high:+.4f}]")
 
 
 def draw(found: dict[str, Any], path: Path) -> None:

@@ -22,7 +22,7 @@ class Batches:
 
     Args:
         x: Arrays of samples (one, or a list or dict of several inputs), or a data set of batches: a
-            `keras.utils.PyDataset`, a `tf.data.Dataset`, or anything else that can be iterated again.
+            `keras.utils.PyDataset`, a `tf.data.Dataset`, a list of tuples, or what else can be iterated again.
         y: Labels, with arrays only.
         batch_size: Samples in a batch of arrays.
         labelled: Whether there must be labels.
@@ -42,7 +42,10 @@ class Batches:
         )
         self._x, self._y, self._size, self._labelled = x, y, int(batch_size), labelled
         leaves = keras.tree.flatten(x)
-        self._arrays = all(hasattr(leaf, "shape") and not hasattr(leaf, "element_spec") for leaf in leaves)
+        listed = isinstance(x, list) and all(isinstance(one, tuple) for one in x)
+        self._arrays = not listed and all(
+            hasattr(leaf, "shape") and not hasattr(leaf, "element_spec") for leaf in leaves
+        )
         if self._arrays:
             lengths = {len(leaf) for leaf in [*leaves, *([] if y is None else [y])]}
             require(
@@ -63,7 +66,8 @@ class Batches:
                 )
             if not self._arrays:
                 seen.append(_checksum(inputs))
-                if self._checksums is not None and seen != self._checksums[: len(seen)]:
+                place = len(seen) - 1
+                if self._checksums is not None and self._checksums[place : place + 1] != seen[place:]:
                     self._refuse_order()
             yield inputs, labels
         if not self._arrays:

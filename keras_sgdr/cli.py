@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -115,6 +116,8 @@ def ensemble(
     data: Path,
     select: Literal["all", "last", "best", "greedy"] = "all",
     m: int | None = None,
+    monitor: str = "val_loss",
+    mode: Literal["auto", "min", "max"] = "auto",
     from_logits: bool | None = None,
     batch_size: int = 32,
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
@@ -127,17 +130,35 @@ def ensemble(
         data: An .npz file with the arrays x and, to score, y.
         select: Which members.
         m: How many.
+        monitor: Metric that says which is best.
+        mode: Whether less or more of it is better; auto goes by its name.
         from_logits: Whether the model gives logits; else its compiled loss says.
         batch_size: Samples in a batch.
         output: An .npy file of the mean probabilities to write.
     """
     import keras
 
-    with np.load(data, allow_pickle=False) as arrays:
+    import keras_sgdr.optimizers  # noqa: F401  # A model compiled with one of them loads.
+
+    # Opened here: where it is no archive, NumPy would leave it open.
+    with data.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         x, y = arrays["x"], arrays["y"] if "y" in arrays.files else None
+    if y is None and output is None:
+        raise ValueError(
+            "There must be labels to score by, or predictions to write. Received: data without y, and no output. Put "
+            "y into the .npz file, or pass -o."
+        )
     loaded = keras.models.load_model(model)
     chosen = SnapshotEnsemble.load(
-        directory, loaded, select, m, from_logits=from_logits, data=(x, y), batch_size=batch_size
+        directory,
+        loaded,
+        select,
+        m,
+        from_logits=from_logits,
+        monitor=monitor,
+        mode=mode,
+        data=(x, y),
+        batch_size=batch_size,
     )
     if y is not None:
         print(chosen.report(x, y, batch_size))
@@ -174,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`run`, with errors in one line. Returns the exit status."""
     try:
         run(arguments)
-    except (ImportError, LookupError, OSError, ValueError) as error:
+    except (ImportError, LookupError, OSError, TypeError, ValueError, BadZipFile) as error:
         print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

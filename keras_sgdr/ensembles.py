@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from keras_sgdr.arguments import is_integer, is_number, require
 from keras_sgdr.batches import Batches
 from keras_sgdr.evaluation import Report, Scores, probabilities, scores
-from keras_sgdr.snapshots import MANIFEST, Manifest, Mode, Snapshot, SnapshotError, weights_alone
+from keras_sgdr.snapshots import MANIFEST, Manifest, Mode, Snapshot, SnapshotError, architecture, weights_alone
 
 __all__ = ["SnapshotEnsemble"]
 
@@ -48,7 +48,7 @@ class SnapshotEnsemble:
         from_logits: Whether the model gives logits; None goes by its compiled loss.
 
     Raises:
-        ValueError: If there are no members, or it cannot be known what the model gives.
+        ValueError: If there are no members with a share, or it cannot be known what the model gives.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SnapshotEnsemble:
     ) -> None:
         require(
             bool(members) and sum(one.weight for one in members) > 0,
-            "An ensemble must have members.",
+            "An ensemble must have members with a share.",
             "snapshots",
             [one.file for one in members],
             "Pass a folder with the snapshots of a complete cycle.",
@@ -65,6 +65,8 @@ class SnapshotEnsemble:
         self.model = model
         self.members = list(members)
         self.from_logits = _gives_logits(model) if from_logits is None else from_logits
+        # Several independent labels, each with a loss of its own.
+        self._binary = "binary" in _name(_loss(model)).lower()
 
     @classmethod
     def load(
@@ -87,11 +89,13 @@ class SnapshotEnsemble:
             directory: Folder that a `SnapshotCheckpoint` or `save` wrote.
             model: A model of the architecture that was trained. Its weights are replaced.
             select: `"all"`; `"last"` or `"best"` for the last or best `m`; `"greedy"` for up to `m` that, taken in turn
-                from the best on, lower the loss of the ensemble on `data`.
+                from the one of the lowest loss on `data` on, lower the loss of the ensemble.
             m: Number of members; all where None.
-            weights: Share of each member in the mean, in the order of the cycles; equal where None.
-            from_logits: Whether the model gives logits, which are softmaxed before they are averaged, or probabilities;
-                None goes by the loss it was compiled with.
+            weights: Share of each member in the mean, in the order of the cycles. None takes those of a saved ensemble,
+                and equal ones of a training.
+            from_logits: Whether the model gives logits, which go through softmax (through the sigmoid, with a binary
+                loss or a single output) before they are averaged, or probabilities; None goes by the loss it was
+                compiled with.
             monitor: Metric that says which is best.
             mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
             data: `(x, y)`, or a data set, for `"greedy"`.
@@ -116,19 +120,19 @@ class SnapshotEnsemble:
             m,
             'Pass select="last" or select="best" with the number of members.',
         )
-        most = len(manifest.snapshots) if m is None else m
+        most = max(len(manifest.snapshots), 1) if m is None else m
         require(
-            most <= len(manifest.snapshots),
+            not manifest.snapshots or most <= len(manifest.snapshots),
             f"`m` must be at most the {len(manifest.snapshots)} snapshots of the folder.",
             "m",
             m,
             "Pass a smaller number.",
         )
-        ranked = manifest.last(most) if select in ("all", "last") else manifest.best(most, monitor, mode)
         if select == "greedy":
-            everything = manifest.best(len(manifest.snapshots), monitor, mode)
-            ranked = cls(manifest, model, everything, from_logits=from_logits)._greedy(data, most, batch_size)
-        chosen = sorted(ranked, key=lambda one: one.cycle)
+            found = cls(manifest, model, manifest.snapshots, from_logits=from_logits)._greedy(data, most, batch_size)
+        else:
+            found = manifest.best(most, monitor, mode) if select == "best" else manifest.last(most)
+        chosen = sorted(found, key=lambda one: one.cycle)
         if weights is not None:
             require(
                 len(weights) == len(chosen) and all(is_number(w) and w >= 0 for w in weights) and sum(weights) > 0,
@@ -202,10 +206,10 @@ class SnapshotEnsemble:
                     mean.append(share * outputs[-1])
                 else:
                     mean[number] += share * outputs[-1]
-            score, predicted = scores(np.concatenate(outputs), np.concatenate(labels))
+            score, predicted = self._scores(np.concatenate(outputs), np.concatenate(labels))
             members.append(score)
             classes.append(predicted)
-        together, _ = scores(np.concatenate(mean), np.concatenate(labels))
+        together, _ = self._scores(np.concatenate(mean), np.concatenate(labels))
         predictions = np.stack(classes)
         disagreement = (predictions[:, None] != predictions[None]).mean(axis=2)
         return Report([one.cycle for one in self.members], members, together, disagreement)
@@ -254,13 +258,10 @@ class SnapshotEnsemble:
             member.name = f"cycle_{one.cycle}"
             member.set_weights(weights)
             output = member(inputs)
-            if self.from_logits:
-                activation = "sigmoid" if output.shape[-1] == 1 else "softmax"
-                output = keras.layers.Activation(activation, dtype="float32", name=f"{member.name}_{activation}")(
-                    output
-                )
-            outputs.append(keras.layers.Rescaling(share, name=f"{member.name}_share")(output))
-        mean = keras.layers.Add(name="mean")(outputs) if len(outputs) > 1 else outputs[0]
+            if kind := self._activation(output):
+                output = keras.layers.Activation(kind, dtype="float32", name=f"{member.name}_{kind}")(output)
+            outputs.append(keras.layers.Rescaling(share, dtype="float32", name=f"{member.name}_share")(output))
+        mean = keras.layers.Add(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
         return keras.Model(inputs, mean, name="snapshot_ensemble")
 
     def save(self, directory: str | os.PathLike[str]) -> None:
@@ -285,14 +286,13 @@ class SnapshotEnsemble:
         """Each member in turn, with its weights in the model."""
         for one in self.members:
             path = self._manifest.path(one)
-            try:
-                with weights_alone(self.model):
-                    self.model.load_weights(path)
-            except Exception as error:
+            if one.architecture != architecture(self.model):
                 raise SnapshotError(
-                    f"The model must be of the architecture that was trained. Received: {str(path)!r}, which does not "
-                    f"fit {self.model.name!r}: {error} Pass the model that the snapshots are of."
-                ) from error
+                    f"The model must be of the architecture that was trained. Received: {str(path)!r}, whose weights "
+                    f"have other shapes than those of {self.model.name!r}. Pass the model that the snapshots are of."
+                )
+            with weights_alone(self.model):
+                self.model.load_weights(path)
             yield one
 
     def _read(self) -> Iterator[tuple[Snapshot, list[Array]]]:
@@ -300,10 +300,30 @@ class SnapshotEnsemble:
             yield one, self.model.get_weights()
 
     def _probabilities(self, inputs: Any) -> Array:
-        return probabilities(np.asarray(self.model.predict_on_batch(inputs)), self.from_logits)
+        outputs = self.model.predict_on_batch(inputs)
+        if isinstance(outputs, list | tuple | dict):
+            raise ValueError(
+                f"An ensemble must be of a model of one output. Received: {self.model.name!r}, which has "
+                f"{len(outputs)}. Take one of them: `keras.Model(model.input, model.output[0])`."
+            )
+        return probabilities(np.asarray(outputs), self._activation(outputs))
+
+    def _activation(self, outputs: Any) -> Literal["softmax", "sigmoid"] | None:
+        """What makes the model's outputs probabilities."""
+        if not self.from_logits:
+            return None
+        return "sigmoid" if self._binary or outputs.shape[-1] == 1 else "softmax"
+
+    def _scores(self, outputs: Array, labels: Array) -> tuple[Scores, Array]:
+        if self._binary and outputs.shape[-1] > 1:
+            raise ValueError(
+                f"Scores are of a classifier whose classes exclude each other. Received: loss={self.model.loss!r} and "
+                f"{outputs.shape[-1]} outputs. Use `predict`."
+            )
+        return scores(outputs, labels)
 
     def _greedy(self, data: Any, most: int, batch_size: int) -> list[Snapshot]:
-        """Of the members, the best first, those that lower the loss of the mean of those before."""
+        """Of the members, the one of the lowest loss first, those that lower the loss of the mean of those before."""
         require(
             data is not None,
             'select="greedy" must have data to choose by.',
@@ -313,13 +333,20 @@ class SnapshotEnsemble:
         )
         x, y = data if isinstance(data, tuple) else (data, None)
         batches = Batches(x, y, batch_size, labelled=True)
+
+        def outputs_and_labels() -> tuple[Array, Array]:
+            found = [(self._probabilities(inputs), truth) for inputs, truth in batches]
+            output, labels = (np.concatenate(part) for part in zip(*found, strict=True))
+            return output, labels
+
+        losses = [self._scores(*outputs_and_labels())[0].loss for _ in self._members()]
+        self.members = [self.members[place] for place in np.argsort(losses)]
         chosen: list[Snapshot] = []
         mean, best = np.zeros(()), np.inf
         for one in self._members():
-            found = [(self._probabilities(inputs), truth) for inputs, truth in batches]
-            output, labels = (np.concatenate(part) for part in zip(*found, strict=True))
+            output, labels = outputs_and_labels()
             candidate = (mean * len(chosen) + output) / (len(chosen) + 1)
-            loss = scores(candidate, labels)[0].loss
+            loss = self._scores(candidate, labels)[0].loss
             if loss < best:
                 chosen, mean, best = [*chosen, one], candidate, loss
             if len(chosen) == most:
@@ -327,24 +354,39 @@ class SnapshotEnsemble:
         return chosen
 
 
-def _gives_logits(model: Any) -> bool:
+def _loss(model: Any) -> Any:
+    """The loss that a model of one output was compiled with."""
     loss = getattr(model, "loss", None)
-    if loss is None or isinstance(loss, list | tuple | dict):
-        raise ValueError(
-            f"The ensemble must know whether the model gives logits. Received: model={model.name!r}, compiled with "
-            f"loss={loss!r}, which does not tell. Pass from_logits=True, or False for probabilities."
-        )
-    return bool(getattr(loss, "from_logits", False))
+    return loss[0] if isinstance(loss, list | tuple) and len(loss) == 1 else loss
+
+
+def _name(loss: Any) -> str:
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+
+
+def _gives_logits(model: Any) -> bool:
+    loss = _loss(model)
+    if hasattr(loss, "from_logits"):
+        return bool(loss.from_logits)
+    # Keras's own take probabilities unless told otherwise; what other functions take, they alone know.
+    if isinstance(loss, str) or str(getattr(loss, "__module__", "")).partition(".")[0] == "keras":
+        return False
+    raise ValueError(
+        f"The ensemble must know whether the model gives logits. Received: model={model.name!r}, compiled with "
+        f"loss={loss!r}, which does not tell. Pass from_logits=True, or False for probabilities."
+    )
 
 
 def _is_float(array: Array) -> bool:
-    return bool(np.issubdtype(array.dtype, np.floating))
+    # Not by NumPy, to which bfloat16 is none.
+    return bool(keras.backend.is_float_dtype(str(array.dtype)))
 
 
 def _estimate_statistics(model: Any, batches: Batches) -> None:
     """Means over all batches in place of BatchNorm's moving ones; frozen layers keep theirs."""
-    # Not `model._flatten_layers`: `layers` of nested models are public.
-    layers = [one for one in _layers(model) if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
+    # Private, but `layers` holds no layers of layers.
+    every = model._flatten_layers()
+    layers = [one for one in every if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
     if not layers:
         return
     momenta = [one.momentum for one in layers]
@@ -357,9 +399,3 @@ def _estimate_statistics(model: Any, batches: Batches) -> None:
     finally:
         for one, momentum in zip(layers, momenta, strict=True):
             one.momentum = momentum
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    for layer in getattr(model, "layers", []):
-        yield layer
-        yield from _layers(layer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,12 @@ class Report:
         return "\n".join(lines)
 
 
-def probabilities(outputs: Array, from_logits: bool) -> Array:
-    """A model's outputs as probabilities: softmax over the last axis, or the sigmoid of a single output."""
-    outputs = outputs.astype(np.result_type(outputs, np.float32))
-    if not from_logits:
+def probabilities(outputs: Array, activation: Literal["softmax", "sigmoid"] | None) -> Array:
+    """A model's outputs through what makes them probabilities, softmax over the last axis; as float32 or float64."""
+    outputs = outputs.astype(np.float64 if outputs.dtype == np.float64 else np.float32)
+    if activation is None:
         return outputs
-    if outputs.shape[-1] == 1:
+    if activation == "sigmoid":
         # Without overflow on either side.
         return np.where(outputs >= 0, 1, np.exp(-np.abs(outputs))) / (1 + np.exp(-np.abs(outputs)))
     raised = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
@@ -77,7 +77,7 @@ def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
         labels: Classes, shape `(samples,)` or `(samples, 1)`, or one-hot, shape `(samples, classes)`.
 
     Raises:
-        ValueError: If the shapes are others.
+        ValueError: If the shapes are others, or a label is no class.
     """
     if outputs.ndim == 2 and outputs.shape[1] == 1:
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
@@ -88,6 +88,11 @@ def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
             f"shape {outputs.shape} and labels of shape {labels.shape}. Use `predict` for anything else."
         )
     classes = classes.astype(int)
+    if classes.min() < 0 or classes.max() >= outputs.shape[1]:
+        raise ValueError(
+            f"Labels must be classes from 0 to {outputs.shape[1] - 1}. Received: labels from {classes.min()} to "
+            f"{classes.max()}. Pass those that the model was trained on."
+        )
     outputs = outputs.astype(np.float64)
     of_truth = np.take_along_axis(outputs, classes[:, None], axis=1)[:, 0]
     predicted, confidence = outputs.argmax(axis=1), outputs.max(axis=1)

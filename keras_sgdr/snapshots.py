@@ -12,17 +12,30 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 from keras_sgdr.arguments import is_integer, is_number, require
 
-__all__ = ["MANIFEST", "Manifest", "Mode", "Snapshot", "SnapshotError", "rises", "weights_alone"]
+__all__ = [
+    "FILES",
+    "MANIFEST",
+    "SUFFIX",
+    "Manifest",
+    "Mode",
+    "Snapshot",
+    "SnapshotError",
+    "architecture",
+    "rises",
+    "sealed",
+    "weights_alone",
+]
 
 MANIFEST = "snapshots.json"
 SUFFIX = ".weights.h5"
+FILES = f"cycle-*_epoch-*{SUFFIX}"
 _FORMAT = 1
 _UNFINISHED = ".unfinished-"
 
@@ -46,6 +59,7 @@ class Snapshot:
         file: Name of the weights' file in the folder.
         sha256: The file's SHA-256, in hexadecimal.
         keras: Version of Keras that wrote it.
+        architecture: Digest of the shapes of the model's weights: see `architecture`.
         weight: Its share in an ensemble, relative to the others'.
     """
 
@@ -57,6 +71,7 @@ class Snapshot:
     file: str
     sha256: str
     keras: str
+    architecture: str
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -73,6 +88,7 @@ class Snapshot:
             and self.file.endswith(SUFFIX)
             and isinstance(self.sha256, str)
             and isinstance(self.keras, str)
+            and isinstance(self.architecture, str)
             and is_number(self.weight)
             and self.weight >= 0
         )
@@ -106,6 +122,8 @@ class Manifest:
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["format"] != _FORMAT:
                 raise ValueError(f"format {found['format']!r}, where this version reads {_FORMAT}")
+            if found.pop("sha256") != _digest(found):
+                raise ValueError("its content does not match its SHA-256")
             snapshots = [_from_json(line) for line in found["snapshots"]]
             if len({one.cycle for one in snapshots}) < len(snapshots):
                 raise ValueError("a cycle is listed twice")
@@ -124,10 +142,10 @@ class Manifest:
     def write(self) -> None:
         """Write the manifest, whole or not at all."""
         lines = [_to_json(one) for one in self.snapshots]
-        text = json.dumps({"format": _FORMAT, "schedule": self.schedule, "snapshots": lines}, indent=2)
+        text = sealed({"format": _FORMAT, "schedule": self.schedule, "snapshots": lines})
 
         def write(unfinished: Path) -> None:
-            unfinished.write_text(text + "\n", encoding="utf-8")
+            unfinished.write_text(text, encoding="utf-8")
 
         _replace(self.directory / MANIFEST, write)
 
@@ -153,18 +171,20 @@ class Manifest:
         """List a snapshot, whose file is unchanged, in place of the one of the same cycle."""
         self._list([*(one for one in self.snapshots if one.cycle != snapshot.cycle), snapshot])
 
-    def keep(self, kept: Iterable[Snapshot]) -> None:
+    def keep(self, kept: Sequence[Snapshot]) -> None:
         """Remove the other snapshots, from the manifest first."""
-        dropped = [one for one in self.snapshots if one not in (names := list(kept))]
+        dropped = [one for one in self.snapshots if one not in kept]
         if dropped:
-            self._list(names)
+            self._list(kept)
             for one in dropped:
                 (self.directory / one.file).unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove what a killed process left unfinished."""
-        for path in self.directory.glob(f"{_UNFINISHED}*"):
-            path.unlink(missing_ok=True)
+        """Remove what a killed process left: unfinished files, and snapshots that are not, or no longer, listed."""
+        listed = {one.file for one in self.snapshots}
+        for path in [*self.directory.glob(f"{_UNFINISHED}*"), *self.directory.glob(FILES)]:
+            if path.name not in listed:
+                path.unlink(missing_ok=True)
 
     def _list(self, snapshots: Iterable[Snapshot]) -> None:
         self.snapshots = sorted(snapshots, key=lambda one: one.cycle)
@@ -197,20 +217,21 @@ class Manifest:
         return self.snapshots[-m:]
 
     def best(self, m: int = 1, monitor: str = "val_loss", mode: Mode = "auto") -> list[Snapshot]:
-        """The best `m` snapshots by a metric, the best first; of equals the later.
+        """The best `m` snapshots by a metric, the best first; of equals the later. Those that lack it come last.
 
         Raises:
-            ValueError: If a snapshot lacks the metric.
+            ValueError: If all lack the metric.
         """
         up = rises(monitor, mode)
+        if self.snapshots and not any(monitor in one.metrics for one in self.snapshots):
+            names = sorted({name for one in self.snapshots for name in one.metrics})
+            raise ValueError(
+                f"`monitor` must be a metric of the snapshots. Received: monitor={monitor!r}, which none has. "
+                f"Pass one of: {', '.join(names) or 'none was recorded'}."
+            )
 
         def rank(snapshot: Snapshot) -> tuple[float, int]:
-            if monitor not in snapshot.metrics:
-                raise ValueError(
-                    f"`monitor` must be a metric of every snapshot. Received: monitor={monitor!r}, which cycle "
-                    f"{snapshot.cycle} lacks. Pass one that it has: {', '.join(snapshot.metrics) or 'none'}."
-                )
-            value = snapshot.metrics[monitor]
+            value = snapshot.metrics.get(monitor, math.nan)
             return (math.inf if math.isnan(value) else -value if up else value), -snapshot.cycle
 
         return sorted(self.snapshots, key=rank)[:m]
@@ -228,6 +249,21 @@ def weights_alone(model: Any) -> Iterator[Any]:
         yield model
     finally:
         model.optimizer = optimizer
+
+
+def architecture(model: Any) -> str:
+    """Digest of the shapes of a model's weights, in order: Keras loads a file that has more than the model without a
+    word."""
+    return hashlib.sha256(repr([tuple(one.shape) for one in model.weights]).encode()).hexdigest()[:16]
+
+
+def sealed(content: dict[str, Any]) -> str:
+    """The text of a manifest, with the SHA-256 of its content."""
+    return json.dumps({**content, "sha256": _digest(content)}, indent=2) + "\n"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def rises(monitor: str, mode: Mode = "auto") -> bool:

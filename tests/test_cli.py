@@ -17,6 +17,7 @@ import pytest
 
 from keras_sgdr import SGDR, SnapshotCheckpoint, SnapshotEnsemble, WarmRestarts
 from keras_sgdr.cli import COMMANDS, main, run
+from keras_sgdr.optimizers import PyTorchSGD
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +138,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y = (x[:, 0] > 0).astype(int)
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(PyTorchSGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(x, y, epochs=3, verbose=0, callbacks=[SGDR(1, 1), SnapshotCheckpoint(path / "snapshots")])
     model.save(path / "model.keras")
     np.savez(path / "data.npz", x=x, y=y)
@@ -177,3 +178,23 @@ def test_a_damaged_snapshot_is_named(folder: Path, tmp_path: Path, capsys: pytes
     assert f"{path}', whose content has changed" in capsys.readouterr().err
     assert main(["snapshots", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("keras-sgdr: error: A folder of snapshots has a `snapshots.json`.")
+
+
+def test_members_of_a_model_with_our_optimizer_by_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--model", str(folder / "model.keras"), "--data", str(folder / "data.npz")]
+    assert main(["ensemble", str(folder / "snapshots"), *files, "--select", "greedy"]) == 0
+    assert "ensemble" in capsys.readouterr().out
+    assert main(["ensemble", str(folder / "snapshots"), *files, "--select", "best", "--m", "1"]) == 2
+    assert "monitor='val_loss', which none has. Pass one of: loss." in capsys.readouterr().err
+    assert main(["ensemble", str(folder / "snapshots"), *files, "--select", "best", "--monitor", "loss"]) == 0
+
+
+def test_data_that_is_none_is_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 no archive")
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 4)))
+    for name, message in (("bad.npz", "zip file"), ("x.npz", "There must be labels to score by")):
+        files = ["--model", str(folder / "model.keras"), "--data", str(tmp_path / name)]
+        assert main(["ensemble", str(folder / "snapshots"), *files]) == 2
+        printed = capsys.readouterr().err.splitlines()
+        assert printed[-1].startswith("keras-sgdr: error: ")
+        assert message in printed[-1]

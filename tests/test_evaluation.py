@@ -30,10 +30,16 @@ def test_a_probability_of_nothing_is_a_finite_loss() -> None:
 
 
 def test_logits_do_not_overflow() -> None:
-    np.testing.assert_allclose(probabilities(np.array([[1e4, 0.0]]), True), [[1, 0]])
-    np.testing.assert_allclose(probabilities(np.array([[1e4], [-1e4], [0.0]]), True), [[1.0], [0.0], [0.5]])
+    np.testing.assert_allclose(probabilities(np.array([[1e4, 0.0]]), "softmax"), [[1, 0]])
+    np.testing.assert_allclose(probabilities(np.array([[1e4], [-1e4], [0.0]]), "sigmoid"), [[1.0], [0.0], [0.5]])
 
 
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"a classifier of one output.*shape \(2, 3, 4\) and labels of shape \(2,\)"):
         scores(np.zeros((2, 3, 4)), np.zeros(2))
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    with pytest.raises(ValueError, match=r"Labels must be classes from 0 to 1. Received: labels from "):
+        scores(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([0, label]))

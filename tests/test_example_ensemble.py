@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.snapshot_ensemble import AVERAGE, INDEPENDENT, LAST, SNAPSHOT, differences, independent
+from examples.snapshot_ensemble import AVERAGE, LAST, SNAPSHOT, differences, independent
 from keras_sgdr.evaluation import Scores
 from keras_sgdr.snapshots import Manifest
 from tests.test_examples import EXAMPLES, SMALL, is_picture, run
@@ -43,12 +43,17 @@ def test_a_seed_that_is_done_is_not_trained_again(folder: Path, printed: str) ->
     assert finished.stdout.endswith((folder / "run" / "report.md").read_text() + "\n")
 
 
+def test_runs_of_other_options_are_not_taken_for_these(folder: Path, printed: str) -> None:
+    finished = run(folder, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL, "--T_mult", "1")
+    assert finished.returncode != 0
+    assert "A folder of runs is of one set of options. Received: " in finished.stderr
+
+
 def test_independent_models_are_of_as_many_seeds() -> None:
     last = [[[0.9, 0.1]], [[0.5, 0.5]], [[0.2, 0.8]]]
     found = [{"last": one, "labels": [0]} for one in last]
     losses = [score.loss for score in independent(found, 2)]
     assert losses == pytest.approx(-np.log([0.7, 0.35, 0.55]))
-    assert INDEPENDENT not in {LAST, SNAPSHOT, AVERAGE}
 
 
 def test_differences_are_paired() -> None:

@@ -17,7 +17,7 @@ from keras import ops
 from keras_sgdr.arguments import is_integer, require
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import MANIFEST, SUFFIX, Manifest, Mode, Snapshot, rises, weights_alone
+from keras_sgdr.snapshots import FILES, MANIFEST, SUFFIX, Manifest, Mode, Snapshot, architecture, rises, weights_alone
 
 __all__ = ["SnapshotCheckpoint"]
 
@@ -28,7 +28,8 @@ class SnapshotCheckpoint(CycleCallback):
     Writes `cycle-003_epoch-0070.weights.h5` and so on, and `snapshots.json`, which lists whole files only, whenever the
     process ends: see `keras_sgdr.snapshots`. A cycle that ends inside an epoch is saved there. One that ends with an
     epoch is saved before the validation, which may be interrupted, and gets its metrics after it. A cycle whose loss
-    or weights are not finite is not saved, and a warning says so.
+    or weights are not finite is not saved, and a warning says so. (With `use_ema=True` in the optimizer, Keras puts the
+    averages into the model after the last epoch's end, and so after the last snapshot.)
 
     Example:
 
@@ -81,14 +82,20 @@ class SnapshotCheckpoint(CycleCallback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         found = (self.directory / MANIFEST).exists()
-        if found and not self.resume:
+        if not found and any(self.directory.glob(FILES)):
+            raise ValueError(
+                f"A folder of snapshots has its `{MANIFEST}`. Received: directory={str(self.directory)!r}, which has "
+                "snapshots and no manifest. Pass another folder."
+            )
+        self._manifest = Manifest.read(self.directory) if found else Manifest(self.directory)
+        if self._manifest.snapshots and not self.resume:
             raise ValueError(
                 f"A folder of snapshots belongs to one run. Received: directory={str(self.directory)!r}, which has "
                 "snapshots. Pass another folder, or resume=True to go on with that run."
             )
-        self._manifest = Manifest.read(self.directory) if found else Manifest(self.directory)
         self._checked = False
         self._saved: set[int] = set()
+        self._refused: set[int] = set()
         self._followed.snapshots = self
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -99,7 +106,7 @@ class SnapshotCheckpoint(CycleCallback):
 
     def _open(self, epoch: int) -> None:
         """Begin with the manifest, now that the schedule is known."""
-        schedule = repr(self._followed.schedule)
+        schedule = _describe(self._followed.schedule)
         if self._manifest.snapshots and self._manifest.schedule != schedule:
             raise ValueError(
                 f"Snapshots of one folder must be of one schedule. Received: {schedule}, while those in "
@@ -111,21 +118,28 @@ class SnapshotCheckpoint(CycleCallback):
         self._manifest.write()
         if self.resume and epoch:
             before = self._followed.schedule.cycle_at(math.nextafter(epoch, 0))
-            listed = any(one.cycle == before.index + 1 for one in self._manifest.snapshots)
-            if before.index >= 0 and not listed and self._followed.schedule.cycle_at(epoch).T_cur == 0:
+            # What `keep` dropped is not to come back.
+            missing = all(one.cycle < before.index + 1 for one in self._manifest.snapshots)
+            missing = missing and (self.keep is None or self.keep[0] == "last")
+            if before.index >= 0 and missing and self._followed.schedule.cycle_at(epoch).T_cur == 0:
                 self._save(CycleEnd(before, epoch - 1, self._batches), {})
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         for end in self._completed():
             self._save(end, self._running_means())
 
-    def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
-        metrics = {name: float(value) for name, value in logs.items() if not name.startswith("learning_rate")}
+    def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
+        metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}
         number = end.cycle.index + 1
-        if number not in self._saved:
+        if number in self._saved:
+            others = [one for one in self._manifest.snapshots if one.cycle != number]
+            (saved,) = (one for one in self._manifest.snapshots if one.cycle == number)
+            if self._refuse(end, metrics):
+                self._manifest.keep(others)
+            else:
+                self._manifest.amend(replace(saved, metrics=metrics))
+        elif number not in self._refused:
             self._save(end, metrics)
-        elif listed := [one for one in self._manifest.snapshots if one.cycle == number]:
-            self._manifest.amend(replace(listed[0], metrics=metrics))
         if self.keep is not None:
             self._drop(*self.keep)
 
@@ -139,18 +153,9 @@ class SnapshotCheckpoint(CycleCallback):
             self._manifest.keep(kept)
 
     def _save(self, end: CycleEnd, metrics: dict[str, float]) -> None:
-        number = end.cycle.index + 1
-        self._saved.add(number)
-        model = self.model
-        trouble = next((f"{name}={value}" for name, value in metrics.items() if _diverged(name, value)), None)
-        if trouble is None and not _finite(model.variables):
-            trouble = "weights that are not finite"
-        if trouble is not None:
-            warnings.warn(
-                f"Cycle {number} ended in epoch {end.epoch + 1} with {trouble}: its snapshot is not saved.",
-                stacklevel=2,
-            )
+        if self._refuse(end, metrics):
             return
+        number, model = end.cycle.index + 1, self.model
         steps = self._batches
         whole = end.batches == steps
         snapshot = Snapshot(
@@ -162,11 +167,31 @@ class SnapshotCheckpoint(CycleCallback):
             file=f"cycle-{number:03d}_epoch-{end.epoch + 1:04d}{SUFFIX}",
             sha256="",
             keras=keras.__version__,
+            architecture=architecture(model),
         )
         with weights_alone(model):
             self._manifest.add(snapshot, model.save_weights)
+        self._saved.add(number)
         if self.verbose:
             print(f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {self.directory / snapshot.file}")
+
+    def _refuse(self, end: CycleEnd, metrics: dict[str, float]) -> bool:
+        """Whether a cycle has diverged, which is said."""
+        number = end.cycle.index + 1
+        trouble = next((f"{name}={value}" for name, value in metrics.items() if _diverged(name, value)), None)
+        if trouble is None and number not in self._saved and not _finite(self.model.variables):
+            trouble = "weights that are not finite"
+        if trouble is None:
+            return False
+        self._refused.add(number)
+        warnings.warn(
+            f"Cycle {number} ended in epoch {end.epoch + 1} with {trouble}: its snapshot is not saved.", stacklevel=2
+        )
+        return True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._checked and not self._saved and not self._refused:
+            warnings.warn("No cycle was completed, so there is no snapshot of this training.", stacklevel=2)
 
     def _rate(self, end: CycleEnd) -> float:
         """The learning rate of the cycle's last update."""
@@ -178,6 +203,12 @@ class SnapshotCheckpoint(CycleCallback):
     def manifest(self) -> Manifest:
         """What the folder holds now."""
         return Manifest.read(self.directory)
+
+
+def _describe(schedule: Any) -> str:
+    """A schedule in words that are the same in every process."""
+    config = schedule.get_config() if hasattr(schedule, "get_config") else {}
+    return f"{type(schedule).__name__}({', '.join(f'{name}={value!r}' for name, value in config.items())})"
 
 
 def _diverged(name: str, value: float) -> bool:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ def warned(*arguments: Any, **options: Any) -> list[str]:
     return [str(one.message) for one in caught]
 
 
+class Judge(keras.callbacks.Callback):
+    """Says how good each epoch's end is."""
+
+    def __init__(self, values: Sequence[float], name: str = "val_loss") -> None:
+        super().__init__()
+        self.values, self.name = values, name
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs[self.name] = float(self.values[epoch])
+
+
 def test_every_cycle_end_is_saved_with_all_its_numbers(tmp_path: Path) -> None:
     callback, after = sgdr(), AfterBatch()
     history = train(
@@ -110,8 +122,13 @@ def test_a_cycle_that_ends_inside_an_epoch_is_saved_there(tmp_path: Path) -> Non
 @pytest.mark.tensorflow
 def test_a_cycle_that_ends_inside_an_execution_is_refused(tmp_path: Path) -> None:
     model = small_model(keras.optimizers.SGD(0.1), steps_per_execution=3)
-    with pytest.raises(ValueError, match=r"must end between two executions. Received: steps_per_execution=3.*batch 2 "):
-        train(model, SGDR("2/3", 1), SnapshotCheckpoint(tmp_path), epochs=2)
+    weights = values(model.weights)
+    # In the fourth epoch, and refused before the first.
+    with pytest.raises(
+        ValueError, match=r"must end between two executions. Received: .*_execution=3.*batch 2 of epoch 4"
+    ):
+        train(model, SGDR("11/3", 1), SnapshotCheckpoint(tmp_path), epochs=11)
+    assert_equal(values(model.weights), weights)
     train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=2)
     assert [one.update for one in Manifest.read(tmp_path).snapshots] == [3, 6]
 
@@ -172,7 +189,8 @@ def test_an_epoch_cut_short_completes_no_cycle(tmp_path: Path) -> None:
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             self.model.stop_training = batch == 1
 
-    train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), SnapshotCheckpoint(tmp_path), Stop(), epochs=2)
+    said = warned(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), SnapshotCheckpoint(tmp_path), Stop(), epochs=2)
+    assert said == ["No cycle was completed, so there is no snapshot of this training."]
     assert Manifest.read(tmp_path).snapshots == []
 
 
@@ -180,13 +198,8 @@ def test_an_epoch_cut_short_completes_no_cycle(tmp_path: Path) -> None:
     ("keep", "kept"), [(None, [1, 2, 3, 4]), (2, [3, 4]), (("last", 1), [4]), (("best", 2), [2, 4])]
 )
 def test_keep(tmp_path: Path, keep: Any, kept: list[int]) -> None:
-    class Judge(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            logs["val_loss"] = [3.0, 1.0, 4.0, 2.0][epoch]
-
-    train(
-        small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), Judge(), SnapshotCheckpoint(tmp_path, keep=keep), epochs=4
-    )
+    keeper = SnapshotCheckpoint(tmp_path, keep=keep)
+    train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), Judge([3, 1, 4, 2]), keeper, epochs=4)
     assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == kept
     assert sorted(int(path.name[6:9]) for path in tmp_path.glob("*.h5")) == kept
 
@@ -194,8 +207,16 @@ def test_keep(tmp_path: Path, keep: Any, kept: list[int]) -> None:
 def test_without_the_metric_every_snapshot_is_kept_and_said_so(tmp_path: Path) -> None:
     said = warned(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path, keep=("best", 1)))
     assert said
-    assert all(re.search(r"monitor='val_loss', which cycle \d lacks.*Every snapshot is kept", one) for one in said)
+    assert all(re.search(r"monitor='val_loss', which none has.*Every snapshot is kept", one) for one in said)
     assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == [1, 2]
+
+
+def test_what_keep_dropped_does_not_come_back(tmp_path: Path) -> None:
+    model, judge = small_model(keras.optimizers.SGD(0.1)), Judge([1, 2, 3, 0])
+    train(model, SGDR(1, 1), judge, SnapshotCheckpoint(tmp_path, keep=("best", 1)), epochs=3)
+    keeper = SnapshotCheckpoint(tmp_path, keep=("best", 1), resume=True)
+    train(model, SGDR(1, 1), judge, keeper, epochs=4, initial_epoch=3)
+    assert [(one.cycle, one.metrics["val_loss"]) for one in Manifest.read(tmp_path).snapshots] == [(4, 0)]
 
 
 def test_a_diverged_cycle_is_not_saved_and_said_so(tmp_path: Path) -> None:
@@ -211,6 +232,37 @@ def test_a_diverged_cycle_is_not_saved_and_said_so(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cycle-001_epoch-0001.weights.h5", MANIFEST]
 
 
+def test_a_cycle_whose_validation_diverges_is_taken_back(tmp_path: Path) -> None:
+    model, keeper = small_model(keras.optimizers.SGD(0.1)), SnapshotCheckpoint(tmp_path)
+    judge = Judge([1, float("nan"), 2])
+    (said,) = warned(model, SGDR(1, 1), judge, keeper, epochs=3, validation_data=small_data())
+    assert said == "Cycle 2 ended in epoch 2 with val_loss=nan: its snapshot is not saved."
+    assert [one.cycle for one in Manifest.read(tmp_path).snapshots] == [1, 3]
+    assert len(list(tmp_path.glob("*.h5"))) == 2
+
+
+def test_a_rerun_that_diverges_leaves_the_earlier_snapshot_alone(tmp_path: Path) -> None:
+    model = small_model(keras.optimizers.SGD(0.1))
+    train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=2, validation_data=small_data())
+    before = Manifest.read(tmp_path).snapshots
+    model.set_weights([np.full_like(one, np.inf) for one in model.get_weights()])
+    keeper = SnapshotCheckpoint(tmp_path, resume=True)
+    (said,) = warned(model, SGDR(1, 1), keeper, epochs=2, initial_epoch=1, validation_data=small_data())
+    assert said.startswith("Cycle 2 ended in epoch 2 with ")
+    assert Manifest.read(tmp_path).snapshots == before
+
+
+def test_metrics_that_are_several_numbers_are_left_out(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=[keras.metrics.F1Score(threshold=0.5), "mae"])
+    x, y = small_data()[0], np.eye(2)[np.arange(12) % 2]
+    callbacks = [SGDR("1/2", 1), SnapshotCheckpoint(tmp_path)]
+    model.fit(x, y, batch_size=3, epochs=1, validation_data=(x, y), verbose=0, callbacks=callbacks)
+    inside, whole = Manifest.read(tmp_path).snapshots
+    assert set(inside.metrics) == {"loss", "mae"}
+    assert set(whole.metrics) == {"loss", "mae", "val_loss", "val_mae"}
+
+
 def test_another_run_is_refused_before_it_trains(tmp_path: Path) -> None:
     train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -220,10 +272,26 @@ def test_another_run_is_refused_before_it_trains(tmp_path: Path) -> None:
         ValueError, match=r"belongs to one run. Received: directory=.*Pass another folder, or resume=True"
     ):
         train(model, sgdr(), SnapshotCheckpoint(tmp_path))
-    with pytest.raises(ValueError, match=r"must be of one schedule. Received: WarmRestarts\(.*Pass another folder"):
+    with pytest.raises(ValueError, match=r"must be of one schedule. Received: WarmRestarts\(T_0=.*Pass another folder"):
         train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path, resume=True))
     assert_equal(values(model.weights), weights)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_that_saved_nothing_does_not_block_the_folder(tmp_path: Path) -> None:
+    model = small_model(keras.optimizers.SGD(0.1))
+    with pytest.raises(KeyboardInterrupt):
+        train(model, sgdr(), SnapshotCheckpoint(tmp_path), Interrupt("on_train_batch_begin", 0))
+    train(model, sgdr(), SnapshotCheckpoint(tmp_path))
+    assert len(Manifest.read(tmp_path).snapshots) == 2
+
+
+def test_snapshots_without_manifest_are_not_touched(tmp_path: Path) -> None:
+    file = tmp_path / "cycle-001_epoch-0001.weights.h5"
+    file.write_text("someone's")
+    with pytest.raises(ValueError, match=r"which has snapshots and no manifest. Pass another folder"):
+        train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path, resume=True))
+    assert file.read_text() == "someone's"
 
 
 def test_resumed_run_adds_its_cycles(tmp_path: Path) -> None:
@@ -244,15 +312,11 @@ def test_a_run_that_begins_at_a_cycle_end_without_snapshot_saves_it(tmp_path: Pa
 
 
 def test_recommend(tmp_path: Path) -> None:
-    class Judge(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            logs["val_accuracy"] = [0.5, 0.9, 0.8][epoch]
-
     callback = SGDR(1, 1)
     with pytest.raises(ValueError, match=r"`recommend` chooses among .* Add `SnapshotCheckpoint"):
         callback.recommend()
     keeper = SnapshotCheckpoint(tmp_path, monitor="val_accuracy")
-    train(small_model(keras.optimizers.SGD(0.1)), callback, Judge(), keeper)
+    train(small_model(keras.optimizers.SGD(0.1)), callback, Judge([0.5, 0.9, 0.8], "val_accuracy"), keeper)
     assert {name: one.cycle for name, one in callback.recommend().items()} == {"last": 3, "best": 2}
 
 
@@ -276,6 +340,14 @@ def test_a_metric_whose_name_does_not_tell_needs_a_mode(tmp_path: Path) -> None:
     assert SnapshotCheckpoint(tmp_path, monitor="val_score", mode="max").mode == "max"
     with pytest.raises(ValueError, match=r'`mode` must be "auto", "min" or "max". Received: mode=\'up\''):
         SnapshotCheckpoint(tmp_path, mode="up")  # type: ignore[arg-type]
+
+
+def test_the_sgdr_that_was_passed_must_take_part(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Received: a `fit` without the one that was passed. Add `SGDR\("):
+        train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path, sgdr()))
+    callback = sgdr()
+    train(small_model(keras.optimizers.SGD(0.1)), callback, SnapshotCheckpoint(tmp_path, callback))
+    assert len(Manifest.read(tmp_path).snapshots) == 2
 
 
 def test_a_fit_without_sgdr_is_refused(tmp_path: Path) -> None:
