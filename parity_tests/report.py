@@ -100,7 +100,7 @@ The small net over 252 updates and five restarts, ResNet-50 over 15 and one, bot
 
 {agreement(level["L2"])}
 {controls(level["L2"])}
-The last two rows are losses; the others are multiples of the bound.
+The rows of stock SGD are losses; the others are multiples of the bound.
 
 ## L3: float32 curves in the band of PyTorch's own
 
