@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from keras_sgdr.arguments import is_integer, require
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "as_array"]
 
 Array = NDArray[Any]
 
@@ -86,18 +86,19 @@ class Batches:
         samples = len(keras.tree.flatten(self._x)[0])
         for begin in range(0, samples, self._size):
             part = slice(begin, begin + self._size)
-            inputs = keras.tree.map_structure(lambda leaf, part=part: _array(leaf[part]), self._x)
-            yield inputs, None if self._y is None else _array(self._y[part])
+            inputs = keras.tree.map_structure(lambda leaf, part=part: as_array(leaf[part]), self._x)
+            yield inputs, None if self._y is None else as_array(self._y[part])
 
     def _elements(self) -> Iterator[tuple[Any, Any]]:
         data = self._x
         indexed = isinstance(data, keras.utils.PyDataset)
         for element in (data[number] for number in range(len(data))) if indexed else data:
             inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(element)
-            yield keras.tree.map_structure(_array, inputs), None if labels is None else _array(labels)
+            yield keras.tree.map_structure(as_array, inputs), None if labels is None else as_array(labels)
 
 
-def _array(tensor: Any) -> Array:
+def as_array(tensor: Any) -> Array:
+    """A NumPy array, whichever framework's it was."""
     return tensor if isinstance(tensor, np.ndarray) else keras.ops.convert_to_numpy(tensor)
 
 

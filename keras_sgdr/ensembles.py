@@ -120,7 +120,7 @@ class SnapshotEnsemble:
             m,
             'Pass select="last" or select="best" with the number of members.',
         )
-        most = max(len(manifest.snapshots), 1) if m is None else m
+        most = len(manifest.snapshots) if m is None else m
         require(
             not manifest.snapshots or most <= len(manifest.snapshots),
             f"`m` must be at most the {len(manifest.snapshots)} snapshots of the folder.",
@@ -253,10 +253,10 @@ class SnapshotEnsemble:
             lambda one: keras.Input(batch_shape=one.shape, dtype=one.dtype, name=one.name), given
         )
         outputs = []
-        for share, (one, weights) in zip(self.shares, self._read(), strict=True):
+        for share, one in zip(self.shares, self._members(), strict=True):
             member = keras.models.clone_model(self.model)
             member.name = f"cycle_{one.cycle}"
-            member.set_weights(weights)
+            member.set_weights(self.model.get_weights())
             output = member(inputs)
             if kind := self._activation(output):
                 output = keras.layers.Activation(kind, dtype="float32", name=f"{member.name}_{kind}")(output)
@@ -294,10 +294,6 @@ class SnapshotEnsemble:
             with weights_alone(self.model):
                 self.model.load_weights(path)
             yield one
-
-    def _read(self) -> Iterator[tuple[Snapshot, list[Array]]]:
-        for one in self._members():
-            yield one, self.model.get_weights()
 
     def _probabilities(self, inputs: Any) -> Array:
         outputs = self.model.predict_on_batch(inputs)

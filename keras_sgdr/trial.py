@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_sgdr.arguments import require
+from keras_sgdr.batches import as_array
 
 __all__ = ["batches_without_end", "copy_of_optimizer", "lent", "random_numbers_kept"]
 
@@ -150,9 +151,6 @@ def _shuffled(arrays: tuple[Any, ...], batch_size: int, seed: int) -> Iterator[A
 def _as_arrays(batch: Any) -> tuple[Any, Any, Any]:
     """`x, y, sample_weight` in NumPy's arrays, whichever framework's they were; None for what is missing."""
 
-    def convert(array: Any) -> Any:
-        return array if isinstance(array, np.ndarray) else keras.ops.convert_to_numpy(array)
-
     parts = keras.utils.unpack_x_y_sample_weight(batch)
-    x, y, weight = (None if part is None else keras.tree.map_structure(convert, part) for part in parts)
+    x, y, weight = (None if part is None else keras.tree.map_structure(as_array, part) for part in parts)
     return x, y, weight

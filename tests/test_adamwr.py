@@ -25,6 +25,7 @@ from tests.callbacks.probe import (
     small_data,
     small_model,
     train,
+    trained_embedding,
     unknown_length,
     values,
 )
@@ -244,16 +245,10 @@ def test_equals_keras_s_adamw_where_that_is_normalised_by_hand() -> None:
 
 
 def test_takes_the_sparse_gradient_of_an_embedding() -> None:
-    def trained(optimizer: Any) -> list[Array]:
-        keras.utils.set_random_seed(0)
-        layers = [keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 3), keras.layers.Flatten()]
-        model = keras.Sequential([*layers, keras.layers.Dense(1)])
-        model.compile(optimizer, loss="mse")
-        model.fit(np.array([[0, 1], [1, 2]]), np.ones((2, 1)), epochs=3, batch_size=2, verbose=0)
-        return values(model.weights)
-
     for one, other in zip(
-        trained(AdamWR(0.1, 0, epsilon=1e-30)), trained(keras.optimizers.Adam(0.1, epsilon=1e-30)), strict=True
+        trained_embedding(AdamWR(0.1, 0, epsilon=1e-30)),
+        trained_embedding(keras.optimizers.Adam(0.1, epsilon=1e-30)),
+        strict=True,
     ):
         # Three updates, and the bias corrections as above.
         np.testing.assert_allclose(one, other, rtol=0, atol=3e-5)

@@ -64,10 +64,7 @@ class KerasSGD(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Make one update; `closure`, if given, evaluates the model anew and returns the loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
             for p in group["params"]:
@@ -148,10 +145,7 @@ class AdamWR(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Make one update; `closure`, if given, evaluates the model anew and returns the loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             if group["lambda_i"] is None:
                 raise ValueError(
@@ -174,3 +168,11 @@ class AdamWR(Optimizer):
                 adam = group["eta_max"] * m_hat / (v_hat.sqrt() + group["eps"])
                 p.sub_(eta_t * (adam + group["lambda_i"] * p))
         return loss
+
+
+def _evaluate(closure: Callable[[], float] | None) -> float | None:
+    """The loss of the model evaluated anew, inside a step without gradients."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()

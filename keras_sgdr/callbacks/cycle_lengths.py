@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from keras_sgdr.arguments import FloatArray
+from keras_sgdr.callbacks.position import updates_before
 from keras_sgdr.cycles import Cycle, Schedule
 
 __all__ = ["cycle_lengths"]
@@ -29,9 +30,8 @@ def cycle_lengths(schedule: Schedule, epochs: range, steps: int, budget: int) ->
     first = 0
     while first < len(lengths):
         cycle = schedule.cycle_at((origin + first) / steps)
-        end = min((cycle.start + cycle.length) * steps, epochs.stop * steps)
-        # Restarts lie on an update or at least a millionth of one away: see `arguments.exact`.
-        stop = max(math.ceil(end - 1e-7) - origin, first + 1)
+        end = min(cycle.start + cycle.length, epochs.stop)
+        stop = max(updates_before(end, steps) - origin, first + 1)
         lengths[first:stop] = _T_i(schedule, cycle, budget)
         first = stop
     return lengths

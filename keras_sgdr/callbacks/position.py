@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from keras_sgdr.cycles import Cycle, Schedule
 
-__all__ = ["cycles_of", "ends_in"]
+__all__ = ["cycles_of", "ends_in", "updates_before"]
 
 
 def cycles_of(schedule: Schedule, epoch: int, steps: int) -> Iterator[tuple[Cycle, range]]:
@@ -25,7 +25,7 @@ def cycles_of(schedule: Schedule, epoch: int, steps: int) -> Iterator[tuple[Cycl
         end = cycle.start + cycle.length
         if cycle.index != index:
             index = cycle.index
-            first, stop = (_updates(min(max(position, epoch), epoch + 1), steps) for position in (cycle.start, end))
+            first, stop = (updates_before(min(max(at, epoch), epoch + 1), steps) for at in (cycle.start, end))
             if stop > first:
                 yield cycle, range(first, stop)
         t = max(end, math.nextafter(t, math.inf))
@@ -33,10 +33,10 @@ def cycles_of(schedule: Schedule, epoch: int, steps: int) -> Iterator[tuple[Cycl
 
 def ends_in(cycle: Cycle, epoch: int, steps: int) -> bool:
     """Whether the last update of a cycle that has updates in this epoch is one of them."""
-    return not math.isinf(cycle.length) and _updates(cycle.start + cycle.length, steps) <= (epoch + 1) * steps
+    return not math.isinf(cycle.length) and updates_before(cycle.start + cycle.length, steps) <= (epoch + 1) * steps
 
 
-def _updates(t: float, steps: int) -> int:
+def updates_before(t: float, steps: int) -> int:
     """The updates before the position of `t` epochs."""
     # Restarts lie on an update or at least a millionth of one away: see `arguments.exact`.
     return math.ceil(t * steps - 1e-7)

@@ -130,6 +130,16 @@ def small_model(optimizer: Any, **compiling: Any) -> Any:
     return model
 
 
+def trained_embedding(optimizer: Any) -> list[Array]:
+    """The weights of a model whose first layer has sparse gradients, after three updates."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 3), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(optimizer, loss="mse")
+    model.fit(np.array([[0, 1], [1, 2]]), np.ones((2, 1)), epochs=3, batch_size=2, verbose=0)
+    return values(model.weights)
+
+
 def small_data(samples: int = 12) -> tuple[Array, Array]:
     random = np.random.default_rng(0)
     return random.normal(size=(samples, 3)).astype("float32"), random.normal(size=(samples, 1)).astype("float32")
