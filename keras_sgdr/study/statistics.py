@@ -16,6 +16,7 @@ import numpy as np
 from keras_sgdr.arguments import FloatArray, is_number, require
 from keras_sgdr.snapshots import rises
 from keras_sgdr.study import tables
+from keras_sgdr.study.packages import load
 from keras_sgdr.study.tables import Summary
 
 if TYPE_CHECKING:
@@ -103,9 +104,6 @@ def equivalence(results: DataFrame, margin: float, baseline: str | None = None, 
     Raises:
         ValueError: If the margin is not positive, or the table has no such schedule.
     """
-    from scipy import stats
-    from statsmodels.stats.weightstats import ttost_paired
-
     require(
         is_number(margin) and margin > 0,
         "`margin` must be a finite positive number.",
@@ -113,13 +111,14 @@ def equivalence(results: DataFrame, margin: float, baseline: str | None = None, 
         margin,
         "Pass the largest difference that counts as none, in units of the metric.",
     )
+    tost, quantile = load("statsmodels.stats.weightstats").ttost_paired, load("scipy.stats").t.ppf
     rows = {}
     for key, paired, missing in _paired(results, baseline, metric):
         mean, sd = _mean_and_sd(paired)
         p = half = math.nan
         if sd > 0:
-            p = float(ttost_paired(paired, np.zeros_like(paired), -margin, margin)[0])
-            half = float(stats.t.ppf(CONFIDENCE, len(paired) - 1)) * sd / math.sqrt(len(paired))
+            p = float(tost(paired, np.zeros_like(paired), -margin, margin)[0])
+            half = float(quantile(CONFIDENCE, len(paired) - 1)) * sd / math.sqrt(len(paired))
         elif sd == 0:  # Equal at every seed, as two schedules are until the first that they do differently.
             p, half = float(abs(mean) >= margin), 0.0
         rows[key] = {
@@ -146,8 +145,7 @@ def epochs_to(results: DataFrame, target: float, metric: str = "val_loss") -> Da
         its 95 % interval by order statistics, NaN of less than 6 runs, whose extremes hold the median less often than
         that. A run that never reached it counts as infinity.
     """
-    from scipy import stats
-
+    stats = load("scipy.stats")
     rows = {}
     sign = -1 if rises(metric) else 1
     for schedule, curves in _curves(results, metric).items():
@@ -337,21 +335,20 @@ def _mean_and_sd(values: FloatArray) -> tuple[float, float]:
 
 
 def _bootstrap(values: FloatArray) -> tuple[float, float]:
-    from scipy import stats
-
     if len(values) < 2:
         return math.nan, math.nan
     if np.ptp(values) == 0:  # Every sample of equal values has the same mean.
         return float(values[0]), float(values[0])
-    found = stats.bootstrap(
-        (values,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa", rng=SEED
-    ).confidence_interval
+    found = (
+        load("scipy.stats")
+        .bootstrap((values,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa", rng=SEED)
+        .confidence_interval
+    )
     return float(found.low), float(found.high)
 
 
 def _table(rows: Mapping[Any, Mapping[str, float]], index: tuple[str, ...] = ("schedule", "epoch")) -> DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame.from_dict(dict(rows), orient="index")
-    table.index = table.index.rename(index[0]) if len(index) == 1 else pd.MultiIndex.from_tuples(rows, names=index)
+    pandas = load("pandas")
+    table: DataFrame = pandas.DataFrame.from_dict(dict(rows), orient="index")
+    table.index = table.index.rename(index[0]) if len(index) == 1 else pandas.MultiIndex.from_tuples(rows, names=index)
     return table

@@ -79,7 +79,7 @@ def test_interval_is_the_bootstrap_of_scipy_and_always_the_same() -> None:
     assert found["low"] < found["mean"] < found["high"]
     # The pairs matter and not the order of the seeds' rows.
     shuffled = results.sample(frac=1, random_state=0)
-    again = statistics.differences(shuffled, "baseline").loc[("other", 1)]
+    again = row(statistics.differences(shuffled, "baseline"), "other", 1)
     assert again["mean"] == pytest.approx(found["mean"], rel=1e-12)
 
 
@@ -203,7 +203,7 @@ def test_one_schedule_has_nothing_to_differ_from() -> None:
 def test_summary_states_every_number_with_its_interval_and_n() -> None:
     results = plausible(SCHEDULES, 100, 20)
     summary = statistics.summarize(results, target=0.25, margin=0.05)
-    found = statistics.differences(results).loc[("SGDR (10, 2)", 30)]
+    found = row(statistics.differences(results), "SGDR (10, 2)", 30)
     text = f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
     compared = summary.tables[2]
     assert compared.title == "val_loss: difference to step decay (60, 0.1), n=20 where nothing else is said"

@@ -1,0 +1,330 @@
+"""Pictures of a study's table. Each function takes axes, or makes them, and returns them.
+
+A schedule has one colour, stroke and marker in all of them, by its place in the table; markers stand at ends of cycles.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_sgdr.arguments import FloatArray, is_number, require
+from keras_sgdr.cycles import Schedule
+from keras_sgdr.plotting import MARKERS, MOST_MARKERS, STROKES, plot_learning_rate
+from keras_sgdr.study import statistics
+from keras_sgdr.study.packages import load
+from keras_sgdr.study.tables import records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+__all__ = ["CAPTIONS", "draw", "plot_differences", "plot_means", "plot_panels", "plot_smoothed"]
+
+# By the names of the files that `draw` writes.
+CAPTIONS = {
+    "rates": "Learning rate of every update; markers are ends of cycles.",
+    "pair": "The baseline and the first schedule compared with it: mean and band of 1 SD over the seeds.",
+    "panels": "Every schedule: mean and band of 1 SD over the seeds. Grey and dashed: the first schedule's mean.",
+    "smoothed": "Means of all schedules together, smoothed. Dots and markers are the means themselves.",
+    "differences": "Paired differences to the baseline, mean and 95 % bootstrap interval, at every end of a cycle and "
+    "after the last epoch. Filled markers: it ends a cycle itself. Below zero, it has less than the baseline.",
+    "best_so_far": "Anytime curves: mean over the seeds of the best value so far.",
+}
+
+
+class _Curve(NamedTuple):
+    """What is drawn of a schedule."""
+
+    name: str
+    label: str
+    color: str
+    stroke: str
+    marker: str
+    epochs: NDArray[np.int64]
+    mean: FloatArray
+    sd: FloatArray
+    ends: list[int]
+    """Places in `epochs` that end a cycle."""
+
+
+def plot_means(
+    results: DataFrame,
+    ax: Axes | None = None,
+    *,
+    metric: str = "val_loss",
+    only: Collection[str] | None = None,
+    band: bool = True,
+) -> Axes:
+    """Draw the mean over the seeds by epoch, with a band of one SD to either side.
+
+    Args:
+        results: The study's table.
+        ax: Axes to draw on; new ones if None.
+        metric: Which of the table's columns.
+        only: Names of the schedules to draw; all where None.
+        band: Whether to draw the band.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+    """
+    ax = _new_axes()[0] if ax is None else ax
+    shown = "mean over the seeds"
+    for curve in _curves(results, metric):
+        if only is not None and curve.name not in only:
+            continue
+        # Of many ends only some are marked, the last among them.
+        marked = curve.ends[:: -(1 + len(curve.ends) // MOST_MARKERS)]
+        ax.plot(
+            curve.epochs,
+            curve.mean,
+            color=curve.color,
+            linestyle=curve.stroke,
+            marker=curve.marker if marked else None,
+            markevery=marked,
+            label=curve.label,
+        )
+        if band and np.isfinite(curve.sd).any():
+            shown = "mean ± 1 SD over the seeds"
+            edges = curve.mean - curve.sd, curve.mean + curve.sd
+            ax.fill_between(curve.epochs, *edges, color=curve.color, alpha=0.15, linewidth=0)
+            for edge in edges:
+                ax.plot(curve.epochs, edge, color=curve.color, linestyle=curve.stroke, linewidth=0.5)
+    return _labelled(ax, metric, f"{shown}; markers: ends of cycles")
+
+
+def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metric: str = "val_loss") -> list[Axes]:
+    """Draw a panel a schedule: its mean and band, and the first schedule's mean in grey.
+
+    Args:
+        results: The study's table.
+        axes: Axes to draw on, one a schedule; new ones, with scales in common, if None.
+        metric: Which of the table's columns.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+        ValueError: If there are less axes than schedules.
+    """
+    curves = _curves(results, metric)
+    columns = math.ceil(math.sqrt(len(curves)))
+    given = axes is not None
+    axes = _new_axes(len(curves), columns) if axes is None else list(axes)
+    require(
+        len(axes) >= len(curves), "`axes` must be one a schedule.", "axes", len(axes), f"Pass {len(curves)}, or None."
+    )
+    for place, (curve, ax) in enumerate(zip(curves, axes, strict=False)):
+        if place:
+            ax.plot(curves[0].epochs, curves[0].mean, color="0.5", linestyle="--", linewidth=1)
+        plot_means(results, ax, metric=metric, only=[curve.name])
+        if legend := ax.get_legend():
+            legend.remove()
+        ax.set_title(curve.label, fontsize="medium")
+        if not given and place % columns:
+            ax.set_ylabel("")
+        if not given and place + columns < len(curves):
+            ax.set_xlabel("")
+        elif not given:  # The last of its column, though perhaps not in the last row.
+            ax.tick_params(labelbottom=True)
+    return axes[: len(curves)]
+
+
+def plot_smoothed(
+    results: DataFrame, ax: Axes | None = None, *, metric: str = "val_loss", smoothing: float = 1.0
+) -> Axes:
+    """Draw all means in one, smoothed by radial basis functions.
+
+    Smoothing reaches across a restart, so the means themselves are there too: dots, and markers at ends of cycles.
+
+    Args:
+        results: The study's table.
+        ax: Axes to draw on; new ones if None.
+        metric: Which of the table's columns.
+        smoothing: Of `scipy.interpolate.RBFInterpolator` with its thin-plate spline, epochs as coordinates; 0 goes
+            through every mean.
+
+    Returns:
+        The axes drawn on, whose legend states the smoothing.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+        ValueError: If `smoothing` is negative.
+    """
+    require(
+        is_number(smoothing) and smoothing >= 0,
+        "`smoothing` must be a finite number, 0 or more.",
+        "smoothing",
+        smoothing,
+        "Pass smoothing=0 for curves through every mean.",
+    )
+    ax = _new_axes()[0] if ax is None else ax
+    interpolator = load("scipy.interpolate").RBFInterpolator
+    for curve in _curves(results, metric):
+        finite = np.isfinite(curve.mean)
+        epochs, mean = curve.epochs[finite].astype(np.float64), curve.mean[finite]
+        # Of less than three points there is no thin-plate spline.
+        smooth = interpolator(epochs[:, None], mean, smoothing=smoothing)(epochs[:, None]) if len(mean) > 2 else mean
+        ax.plot(epochs, mean, ".", color=curve.color, alpha=0.4, markersize=3)
+        ax.plot(epochs, smooth, color=curve.color, linestyle=curve.stroke)
+        ax.plot(curve.epochs[curve.ends], curve.mean[curve.ends], curve.marker, color=curve.color)
+        # For the legend, with stroke and marker.
+        marker = curve.marker if curve.ends else None
+        ax.plot([], [], color=curve.color, linestyle=curve.stroke, marker=marker, label=curve.label)
+    return _labelled(
+        ax, metric, f"thin-plate RBF, smoothing {smoothing:g}; dots: the means; markers: the means at ends of cycles"
+    )
+
+
+def plot_differences(
+    results: DataFrame, ax: Axes | None = None, *, baseline: str | None = None, metric: str = "val_loss"
+) -> Axes:
+    """Draw the paired differences to the baseline at the ends of cycles, with their bootstrap intervals.
+
+    Args:
+        results: The study's table.
+        ax: Axes to draw on; new ones if None.
+        baseline: Name of the schedule to compare with; None takes the first.
+        metric: Which of the table's columns.
+
+    Returns:
+        The axes drawn on. Epochs are evenly spaced. A marker is filled where its own schedule ends a cycle.
+
+    Raises:
+        ImportError: If no axes are given and matplotlib is not installed.
+        ValueError: If the table has no such baseline, or nothing beside it.
+    """
+    found = records(statistics.differences(results, baseline, metric))
+    baseline, epochs = statistics.baseline_of(results, baseline), statistics.compared_epochs(results)
+    ax = _new_axes(width=max(7.0, 0.8 * len(epochs)))[0] if ax is None else ax
+    compared = [curve for curve in _curves(results, metric) if curve.name != baseline]
+    for number, curve in enumerate(compared):
+        shift = 0.6 * ((number + 0.5) / len(compared) - 0.5)
+        ends = set(curve.epochs[curve.ends].tolist())
+        for column, epoch in enumerate(epochs):
+            own = found[curve.name, epoch]
+            ax.errorbar(
+                [column + shift],
+                [own["mean"]],
+                # Of one pair there is no interval.
+                yerr=[[own["mean"] - own["low"]], [own["high"] - own["mean"]]] if own["n"] > 1 else None,
+                color=curve.color,
+                marker=curve.marker,
+                markerfacecolor=curve.color if epoch in ends else "white",
+                linestyle="",
+                capsize=3,
+                label="" if column else curve.label,
+            )
+    ax.axhline(0, color="0.4", linewidth=0.8, zorder=0)
+    for column in range(1, len(epochs)):
+        ax.axvline(column - 0.5, color="0.9", linewidth=0.8, zorder=0)
+    ax.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
+    ax.set_xlim(-0.5, len(epochs) - 0.5)
+    _labelled(ax, metric, "mean and 95 % bootstrap interval of paired differences; filled: end of its own cycle")
+    ax.set_ylabel(f"{ax.get_ylabel()}, minus {baseline}")
+    return ax
+
+
+def draw(
+    results: DataFrame,
+    schedules: Mapping[str, Schedule],
+    folder: str | os.PathLike[str],
+    epochs: int,
+    *,
+    metric: str = "val_loss",
+) -> list[Path]:
+    """Draw a study's figures into a folder, one PNG for each of `CAPTIONS`.
+
+    Args:
+        results: The study's table.
+        schedules: What was compared, the baseline first.
+        folder: Where to write; made if it is not there.
+        epochs: Epochs of a run.
+        metric: Which of the table's columns.
+
+    Returns:
+        The files. Without a second schedule there are no differences.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the table is empty.
+    """
+    baseline = statistics.baseline_of(results)
+    names = [curve.name for curve in _curves(results, metric)]
+    drawn = {
+        "rates": plot_learning_rate(schedules, epochs, _new_axes()[0]),
+        "pair": plot_means(results, metric=metric, only=names[:2]),
+        "panels": plot_panels(results, metric=metric)[0],
+        "smoothed": plot_smoothed(results, metric=metric),
+        "best_so_far": plot_means(statistics.best_so_far(results, metric), metric=metric, band=False),
+    }
+    drawn["best_so_far"].set_ylabel(f"Best {drawn['best_so_far'].get_ylabel().lower()} so far")
+    if names != [baseline]:
+        drawn["differences"] = plot_differences(results, metric=metric)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in CAPTIONS:
+        if name in drawn:
+            paths.append(Path(folder, f"{name}.png"))
+            figure = drawn[name].get_figure(root=True)
+            assert figure is not None
+            figure.savefig(paths[-1], dpi=150)
+    return paths
+
+
+def _curves(results: DataFrame, metric: str) -> list[_Curve]:
+    means = statistics.spread(results, metric).reset_index()
+    curves = []
+    for place, (name, own) in enumerate(results.groupby("schedule", sort=False)):
+        runs, lost = own["seed"].nunique(), own.loc[~np.isfinite(own[metric]), "seed"].nunique()
+        mean = means[means["schedule"] == name]
+        epochs = mean["epoch"].to_numpy(np.int64)
+        curves.append(
+            _Curve(
+                str(name),
+                f"{name}, n={runs}" + (f" of which {lost} diverge" if lost else ""),
+                f"C{place}",
+                STROKES[place % len(STROKES)],
+                MARKERS[place % len(MARKERS)],
+                epochs,
+                mean["mean"].to_numpy(np.float64),
+                mean["sd"].to_numpy(np.float64),
+                np.flatnonzero(np.isin(epochs, own.loc[own["cycle_end"], "epoch"].to_numpy())).tolist(),
+            )
+        )
+    return curves
+
+
+def _new_axes(panels: int = 1, columns: int = 1, width: float = 7.0) -> list[Axes]:
+    """Axes of a figure that no window shows, with scales in common."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ImportError('Drawing needs matplotlib: pip install "keras-sgdr[plot]"') from error
+    rows = math.ceil(panels / columns)
+    size = (3.2 * columns, 2.4 * rows) if columns > 1 else (width, 4.5)
+    grid = Figure(figsize=size, layout="constrained").subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes: list[Axes] = grid.ravel().tolist()
+    for spare in axes[panels:]:
+        spare.remove()
+    return axes[:panels]
+
+
+def _labelled(ax: Axes, metric: str, what: str) -> Axes:
+    ax.set_xlabel("Epochs completed")
+    ax.set_ylabel(metric.replace("val_", "validation ").capitalize())
+    # Above the axes: curves that rise at every restart leave no corner free.
+    ax.legend(
+        title=what, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8, title_fontsize=8
+    )
+    return ax

@@ -1,0 +1,188 @@
+"""What is drawn of a table: by what the axes hold, since a picture's look is for eyes."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.container import ErrorbarContainer
+from matplotlib.lines import Line2D
+from pandas import DataFrame
+from scipy.interpolate import RBFInterpolator
+
+from keras_sgdr.study import figures, statistics
+from keras_sgdr.study.tables import records
+from tests.study.synthetic import SCHEDULES, plausible, table
+
+NAMES = list(SCHEDULES)
+
+
+@pytest.fixture(scope="module")
+def results() -> DataFrame:
+    return plausible(SCHEDULES, 100, 4)
+
+
+@pytest.fixture(autouse=True)
+def no_window_opens() -> Iterator[None]:
+    yield
+    assert plt.get_fignums() == []
+
+
+def of_label(ax: Axes, label: str) -> Line2D:
+    (line,) = (line for line in ax.lines if line.get_label() == label)
+    return line
+
+
+def marked(line: Line2D) -> list[float]:
+    indices = line.get_markevery()
+    assert isinstance(indices, list)
+    return sorted(float(x) for x in np.asarray(line.get_xdata())[indices])
+
+
+def legend(ax: Axes) -> tuple[str, list[str]]:
+    drawn = ax.get_legend()
+    assert drawn is not None
+    return drawn.get_title().get_text(), [text.get_text() for text in drawn.get_texts()]
+
+
+def test_means_have_a_band_of_one_sd_and_marks_at_ends_of_cycles(results: DataFrame) -> None:
+    ax = figures.plot_means(results, only=NAMES[:2])
+    expected = statistics.spread(results)
+    for place, name in enumerate(NAMES[:2]):
+        mean, sd = (expected.loc[name][column].to_numpy(np.float64) for column in ("mean", "sd"))
+        line = of_label(ax, f"{name}, n=4")
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 101))
+        np.testing.assert_array_equal(line.get_ydata(), mean)
+        box = ax.collections[place].get_datalim(ax.transData)
+        assert (box.y0, box.y1) == pytest.approx(((mean - sd).min(), (mean + sd).max()))
+        assert marked(line) == ([10, 30, 70] if place else [])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs completed", "Validation loss")
+    assert legend(ax) == (
+        "mean ± 1 SD over the seeds; markers: ends of cycles",
+        [f"{name}, n=4" for name in NAMES[:2]],
+    )
+
+
+def test_schedules_differ_in_stroke_and_marker_and_look_alike_in_every_figure(results: DataFrame) -> None:
+    together = figures.plot_means(results, band=False)
+    lines = [of_label(together, f"{name}, n=4") for name in NAMES]
+    assert len({line.get_linestyle() for line in lines}) == len(NAMES)
+    alone = figures.plot_means(results, only=["one cosine"], band=False)
+    for name in ("get_color", "get_linestyle", "get_marker"):
+        assert getattr(alone.lines[0], name)() == getattr(lines[2], name)()
+
+
+def test_one_seed_has_no_band_and_says_so() -> None:
+    ax = figures.plot_means(plausible(SCHEDULES, 12, 1))
+    assert not ax.collections
+    assert legend(ax)[0] == "mean over the seeds; markers: ends of cycles"
+    assert legend(ax)[1][0] == "step decay (60, 0.1), n=1"
+
+
+def test_runs_that_diverge_are_counted_in_the_legend() -> None:
+    losses = {"one": [[2.0, 1.0], [4.0, math.inf]], "two": [[2.0, math.nan], [math.nan, 1.0]]}
+    ax = figures.plot_means(table(losses, {}))
+    assert legend(ax)[1] == ["one, n=2 of which 1 diverge", "two, n=2 of which 2 diverge"]
+    assert list(np.asarray(of_label(ax, "one, n=2 of which 1 diverge").get_ydata())) == [3.0, 1.0]
+
+
+def test_panels_show_a_schedule_each_beside_the_first(results: DataFrame) -> None:
+    panels = figures.plot_panels(results)
+    assert [ax.get_title() for ax in panels] == [f"{name}, n=4" for name in NAMES]
+    first = np.asarray(panels[0].lines[0].get_ydata())
+    for ax in panels[1:]:
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), first)
+        assert ax.get_legend() is None
+    # Labels at the left and at the bottom of the grid of two by two.
+    assert [bool(ax.get_ylabel()) for ax in panels] == [True, False, True, False]
+    assert [bool(ax.get_xlabel()) for ax in panels] == [False, False, True, True]
+
+
+def test_grid_with_a_gap_has_no_empty_panel(results: DataFrame) -> None:
+    panels = figures.plot_panels(results[results["schedule"] != "constant"])
+    figure = panels[0].figure
+    assert len(panels) == len(figure.axes) == 3
+    assert [bool(ax.get_xlabel()) for ax in panels] == [False, True, True]
+
+
+def test_smoothing_is_that_of_scipy_and_stated_while_markers_stand_at_the_means(results: DataFrame) -> None:
+    ax = figures.plot_smoothed(results, smoothing=5)
+    mean = statistics.spread(results).loc["SGDR (10, 2)"]["mean"].to_numpy(np.float64)
+    epochs = np.arange(1.0, 101)[:, None]
+    expected = RBFInterpolator(epochs, mean, smoothing=5)(epochs)
+    dots, smooth, ends, _ = ax.lines[4:8]
+    np.testing.assert_array_equal(dots.get_ydata(), mean)
+    np.testing.assert_array_equal(smooth.get_ydata(), expected)
+    assert list(np.asarray(ends.get_xdata())) == [10, 30, 70]
+    np.testing.assert_array_equal(ends.get_ydata(), mean[[9, 29, 69]])
+    title, labels = legend(ax)
+    assert "thin-plate RBF, smoothing 5" in title
+    assert labels == [f"{name}, n=4" for name in NAMES]
+
+
+@pytest.mark.parametrize("smoothing", [-1, math.nan])
+def test_smoothing_is_not_negative(results: DataFrame, smoothing: float) -> None:
+    with pytest.raises(
+        ValueError, match=r"`smoothing` must be a finite number, 0 or more\. Received: smoothing=.*Pass"
+    ):
+        figures.plot_smoothed(results, smoothing=smoothing)
+
+
+def test_differences_have_their_intervals_and_are_filled_at_ends_of_their_own_cycles(results: DataFrame) -> None:
+    ax = figures.plot_differences(results)
+    found = statistics.differences(results)
+    epochs = [10, 30, 70, 100]
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(map(str, epochs))
+    bars = [container for container in ax.containers if isinstance(container, ErrorbarContainer)]
+    assert len(bars) == len(found)
+    for bar, ((name, epoch), own) in zip(bars, records(found).items(), strict=True):
+        point, _, (interval,) = bar
+        assert round(float(np.asarray(point.get_xdata())[0])) == epochs.index(epoch)
+        assert list(np.asarray(point.get_ydata())) == [own["mean"]]
+        (ends,) = interval.get_segments()
+        assert list(ends[:, 1]) == pytest.approx([own["low"], own["high"]])
+        filled = to_rgba(point.get_markerfacecolor()) != to_rgba("white")
+        assert filled == (epoch in SCHEDULES[name].cycle_ends(100))
+    assert ax.get_ylabel() == "Validation loss, minus step decay (60, 0.1)"
+
+
+def test_given_axes_are_drawn_on_and_returned(results: DataFrame) -> None:
+    figure, axes = plt.subplots(2, 2)
+    given: list[Any] = axes.ravel().tolist()
+    assert figures.plot_means(results, given[0]) is given[0]
+    assert figures.plot_smoothed(results, given[1]) is given[1]
+    assert figures.plot_differences(results, given[2]) is given[2]
+    for ax in given:
+        ax.clear()
+    assert figures.plot_panels(results, given) == given
+    with pytest.raises(ValueError, match=r"`axes` must be one a schedule\. Received: axes=3\. Pass 4, or None\."):
+        figures.plot_panels(results, given[:3])
+    plt.close(figure)
+
+
+def test_all_are_drawn_into_a_folder(results: DataFrame, tmp_path: Path) -> None:
+    paths = figures.draw(results, SCHEDULES, tmp_path / "new", 100, metric="val_accuracy")
+    assert [path.stem for path in paths] == list(figures.CAPTIONS)
+    for path in paths:
+        assert matplotlib.image.imread(path).std() > 0
+
+
+def test_one_schedule_alone_has_no_differences(results: DataFrame, tmp_path: Path) -> None:
+    alone = results[(results["schedule"] == "SGDR (10, 2)") & (results["epoch"] < 3)]
+    paths = figures.draw(alone, {"SGDR (10, 2)": SCHEDULES["SGDR (10, 2)"]}, tmp_path, 2)
+    assert [path.stem for path in paths] == [name for name in figures.CAPTIONS if name != "differences"]
+
+
+def test_missing_matplotlib_names_the_install_command(results: DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-sgdr\[plot\]"'):
+        figures.plot_means(results)
