@@ -226,9 +226,7 @@ class FitRate:
         position = ops.convert_to_tensor(self._offset)
         if self._counts_batches:
             position = position + ops.convert_to_tensor(self.counter if self.count is None else self.count)
-        position = ops.clip(position, 0, self._table.shape[0] - 1)
-        # `ops.take` would care for negative positions once more, at twice the cost.
-        return ops.reshape(ops.slice(ops.convert_to_tensor(self._table), ops.reshape(position, (1,)), (1,)), ())
+        return look_up(self._table, position)
 
     def fill(self, rates: FloatArray) -> None:
         """Put rates into the table, shape `(size,)` at most; the last one holds on."""
@@ -270,6 +268,13 @@ class FitRate:
         cls, config: dict[str, float]
     ) -> float:  # What a file saved during `fit` gives back: the plain rate.
         return config["learning_rate"]
+
+
+def look_up(table: Any, position: Any) -> Any:
+    """A table's value at a position, a scalar tensor; before the first the first, after the last the last."""
+    position = ops.clip(position, 0, table.shape[0] - 1)
+    # `ops.take` would care for negative positions once more, at twice the cost.
+    return ops.reshape(ops.slice(ops.convert_to_tensor(table), ops.reshape(position, (1,)), (1,)), ())
 
 
 def own_rate(variable: Any) -> float:

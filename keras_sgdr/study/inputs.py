@@ -1,0 +1,112 @@
+"""What the runs of a seed have in common: order of the samples, random numbers; and the samples, kept on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sgdr.data.augment import DRAWS, center_crop, resized_crop_flip
+
+__all__ = ["Array", "CachedSamples", "batches_of_epochs", "crops", "dataset_of_epochs", "order_and_draws"]
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Augment: TypeAlias = Callable[[Any, Any], Any]
+EpochArrays: TypeAlias = Callable[[int], tuple[Array, Array, Array]]
+
+
+def order_and_draws(seed: int, epoch: int, samples: int) -> tuple[Array, Array]:
+    """The order of the samples and the random numbers of an epoch: a function of the seed and the epoch alone.
+
+    Args:
+        seed: Of the run.
+        epoch: From 0.
+        samples: Training samples.
+
+    Returns:
+        int32 of shape `(samples,)`, a permutation, and float32 of shape `(samples, DRAWS)`, uniform on [0, 1), a row
+        for each sample in that order.
+    """
+    generator = np.random.default_rng((seed, epoch))
+    return generator.permutation(samples).astype("int32"), generator.random((samples, DRAWS), "float32")
+
+
+def batches_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -> Iterator[Any]:
+    """Batches `(index, draws), labels` of all epochs in one go, for `fit(steps_per_epoch=...)`.
+
+    An epoch's last batch has what is left, so none holds samples of two epochs.
+
+    Args:
+        epoch_arrays: Gives an epoch's order, draws and labels in that order.
+        epochs: How many.
+        batch_size: Samples in a batch.
+    """
+    for epoch in range(epochs):
+        order, draws, labels = epoch_arrays(epoch)
+        for begin in range(0, len(order), batch_size):
+            part = slice(begin, begin + batch_size)
+            yield (order[part], draws[part]), labels[part]
+
+
+def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -> Any:
+    """The same as a `tf.data.Dataset`, which asks for an epoch's arrays when it comes to it, in each iteration anew."""
+    import tensorflow as tf
+
+    first = epoch_arrays(0)
+    samples = len(first[0])
+
+    def epoch_batches(epoch: Any) -> Any:
+        # Python once an epoch; what it returns is cut into batches without it.
+        called = tf.numpy_function(lambda epoch: epoch_arrays(int(epoch)), [epoch], [array.dtype for array in first])
+        order, draws, labels = map(tf.ensure_shape, called, [array.shape for array in first])
+        # Where it costs no sample, a static batch size lets XLA compile one shape.
+        whole = samples % batch_size == 0
+        return tf.data.Dataset.from_tensor_slices(((order, draws), labels)).batch(batch_size, drop_remainder=whole)
+
+    data = tf.data.Dataset.range(epochs).flat_map(epoch_batches)
+    return data.apply(tf.data.experimental.assert_cardinality(epochs * -(-samples // batch_size))).prefetch(2)
+
+
+@keras.saving.register_keras_serializable("keras_sgdr")
+class CachedSamples(keras.layers.Layer):
+    """Samples by their number, from variables on the device: those for training augmented, else those for validation.
+
+    Args:
+        train: Training samples.
+        val: Validation samples.
+        augment: Makes a batch of training samples and its draws into what the model takes.
+        prepare: Makes a batch of validation samples into that.
+    """
+
+    def __init__(self, train: Array, val: Array, augment: Augment, prepare: Callable[[Any], Any]) -> None:
+        super().__init__(name="cached_samples", dtype="float32", trainable=False)
+        self._train, self._val = (
+            keras.Variable(samples, dtype=samples.dtype, trainable=False, autocast=False, name=name)
+            for samples, name in ((train, "train_samples"), (val, "val_samples"))
+        )
+        self._augment, self._prepare = augment, prepare
+
+    def call(self, index: Any, draws: Any, training: bool = False) -> Any:
+        if training:
+            return self._augment(ops.take(self._train, index, axis=0), draws)
+        return self._prepare(ops.take(self._val, index, axis=0))
+
+
+def crops(shape: tuple[int | None, ...], samples: Array) -> tuple[Augment, Callable[[Any], Any]]:
+    """What is done to samples for training and for validation where the caller does not say.
+
+    Images, of which a batch has four axes, are cropped at random, resized and mirrored to the side of the model's
+    input, and for validation to their centre. Anything else stays as it is.
+    """
+    if samples.ndim != 4:
+        return (lambda batch, draws: batch), (lambda batch: batch)
+    side = shape[1]
+    if side is None or shape[2] != side:
+        raise ValueError(
+            "Crops have the side of the model's input, so it must be square and fixed. "
+            f"Received: a model with input_shape={shape}. Build it with a size, or pass `augment` and `prepare`."
+        )
+    return (lambda batch, draws: resized_crop_flip(batch, side, draws)), (lambda batch: center_crop(batch, side))
