@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from keras_sgdr.arguments import is_integer, require
 from keras_sgdr.cycles import Schedule
 from keras_sgdr.study.inputs import Array, order_and_draws
 from keras_sgdr.study.packages import load
+from keras_sgdr.study.parallel import share_out
+from keras_sgdr.study.progress import shown
 from keras_sgdr.study.records import Folder, Record, Run
 from keras_sgdr.study.results import table_of
 from keras_sgdr.study.schedules import compared_schedules
@@ -139,8 +142,10 @@ class Study:
         seed.
 
         Args:
-            jobs: Runs at a time, each in a process of its own; 1 for one after another in this process.
-            parallel: Who runs them: loky on this machine, or Ray or Dask, also on a cluster.
+            jobs: Runs at a time, each in a process of its own; 1 for one after another in this process. With GPUs, the
+                processes take them in turn.
+            parallel: Who runs them: loky on this machine, or Ray or Dask, also on a cluster if one is connected
+                (`ray.init(address=...)`, `dask.distributed.Client(...)`). All its machines must see the folder.
             progress: Whether to show the runs done and running, and the time left.
 
         Raises:
@@ -155,7 +160,12 @@ class Study:
             check_fingerprint(trainer_of(self), self, fingerprint)
             return
         self.folder.tidy(missing)
-        work(self, missing, fingerprint)
+        jobs = min(jobs, len(missing))
+        with shown(self.folder, missing, jobs) if progress else contextlib.nullcontext():
+            if jobs == 1:
+                work(self, missing, fingerprint)
+            else:
+                share_out(self, missing, fingerprint, jobs, parallel)
         failed = self.folder.count(missing)[1]
         if failed:
             warnings.warn(
