@@ -54,7 +54,7 @@ class Table:
         return f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """What a study found: tables, and what to keep in mind when reading them. Prints as text.
 
@@ -79,8 +79,8 @@ class Summary:
         notes = "\n".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return "\n".join([*(table.html() for table in self.tables), f"<ul>\n{notes}\n</ul>"]) + "\n"
 
-    # What a notebook shows.
-    _repr_html_ = html
+    # What a notebook shows, and what an interpreter does.
+    _repr_html_, __repr__ = html, __str__
 
 
 def records(table: DataFrame) -> dict[Any, dict[str, Any]]:
