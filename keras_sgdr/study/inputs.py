@@ -15,7 +15,7 @@ __all__ = ["Array", "CachedSamples", "batches_of_epochs", "crops", "dataset_of_e
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Augment: TypeAlias = Callable[[Any, Any], Any]
-EpochArrays: TypeAlias = Callable[[int], tuple[Array, Array, Array]]
+EpochArrays: TypeAlias = Callable[[int], tuple[Array, ...]]
 
 
 def order_and_draws(seed: int, epoch: int, samples: int) -> tuple[Array, Array]:
@@ -35,20 +35,20 @@ def order_and_draws(seed: int, epoch: int, samples: int) -> tuple[Array, Array]:
 
 
 def batches_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -> Iterator[Any]:
-    """Batches `(index, draws), labels` of all epochs in one go, for `fit(steps_per_epoch=...)`.
+    """Batches `(input, ...), labels` of all epochs in one go, for `fit(steps_per_epoch=...)`.
 
     An epoch's last batch has what is left, so none holds samples of two epochs.
 
     Args:
-        epoch_arrays: Gives an epoch's order, draws and labels in that order.
+        epoch_arrays: Gives an epoch's inputs and, last, labels, a row for each sample, in the epoch's order.
         epochs: How many.
         batch_size: Samples in a batch.
     """
     for epoch in range(epochs):
-        order, draws, labels = epoch_arrays(epoch)
-        for begin in range(0, len(order), batch_size):
+        *inputs, labels = epoch_arrays(epoch)
+        for begin in range(0, len(labels), batch_size):
             part = slice(begin, begin + batch_size)
-            yield (order[part], draws[part]), labels[part]
+            yield tuple(array[part] for array in inputs), labels[part]
 
 
 def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -> Any:
@@ -56,15 +56,15 @@ def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -
     import tensorflow as tf
 
     first = epoch_arrays(0)
-    samples = len(first[0])
+    samples = len(first[-1])
 
     def epoch_batches(epoch: Any) -> Any:
         # Python once an epoch; what it returns is cut into batches without it.
         called = tf.numpy_function(lambda epoch: epoch_arrays(int(epoch)), [epoch], [array.dtype for array in first])
-        order, draws, labels = map(tf.ensure_shape, called, [array.shape for array in first])
+        *inputs, labels = map(tf.ensure_shape, called, [array.shape for array in first])
         # Where it costs no sample, a static batch size lets XLA compile one shape.
         whole = samples % batch_size == 0
-        return tf.data.Dataset.from_tensor_slices(((order, draws), labels)).batch(batch_size, drop_remainder=whole)
+        return tf.data.Dataset.from_tensor_slices((tuple(inputs), labels)).batch(batch_size, drop_remainder=whole)
 
     data = tf.data.Dataset.range(epochs).flat_map(epoch_batches)
     return data.apply(tf.data.experimental.assert_cardinality(epochs * -(-samples // batch_size))).prefetch(2)

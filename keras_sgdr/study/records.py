@@ -7,10 +7,13 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from keras_sgdr.study.study import Study
 
 __all__ = ["Folder", "Record", "Run"]
 
@@ -55,6 +58,12 @@ class Record:
     fingerprint: str
     seconds: float
     metrics: dict[str, list[float]]
+
+    @classmethod
+    def of(cls, study: Study, run: Run, fingerprint: str, seconds: float, metrics: dict[str, list[float]]) -> Self:
+        """What a run of a study came to."""
+        shared = study.settings(run.schedule), study.shared
+        return cls(run.schedule, run.seed, *shared, fingerprint, seconds, metrics)
 
     @property
     def run(self) -> Run:
@@ -113,14 +122,14 @@ class Folder:
                 content = json.loads(path.read_text())
                 yield Run(content["schedule"], content["seed"]), content["traceback"]
 
-    def count(self, runs: list[Run]) -> tuple[int, int]:
+    def count(self, runs: Sequence[Run]) -> tuple[int, int]:
         """How many of these runs are done, and how many failed. Reads no file."""
         return sum(self._has(run, _DONE) for run in runs), sum(self._has(run, _FAILED) for run in runs)
 
     def _has(self, run: Run, ending: str) -> bool:
         return (self.path / (run.file + ending)).is_file()
 
-    def tidy(self, runs: list[Run]) -> None:
+    def tidy(self, runs: Sequence[Run]) -> None:
         """Remove what a killed process left half written, and the failures of runs that are to be tried again."""
         for path in self.path.glob(f"{_UNFINISHED}*"):
             path.unlink(missing_ok=True)

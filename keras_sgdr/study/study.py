@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_sgdr.arguments import is_integer, require
 from keras_sgdr.cycles import Schedule
+from keras_sgdr.study.frozen import train_heads
 from keras_sgdr.study.inputs import Array, order_and_draws
 from keras_sgdr.study.packages import load
 from keras_sgdr.study.parallel import share_out
@@ -25,7 +26,8 @@ from keras_sgdr.study.progress import shown
 from keras_sgdr.study.records import Folder, Record, Run
 from keras_sgdr.study.results import table_of
 from keras_sgdr.study.schedules import compared_schedules
-from keras_sgdr.study.worker import check_fingerprint, trainer_of, work
+from keras_sgdr.study.trainer import fingerprint_of
+from keras_sgdr.study.worker import check_fingerprint, work
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -72,6 +74,9 @@ class Study:
             model takes, by `keras.ops`. None: images are cropped at random, resized and mirrored (see
             `resized_crop_flip`), anything else stays as it is.
         prepare: The same for validation samples, without random numbers. None: images are cropped to the centre.
+        frozen: Whether to train the last layer alone, a `Dense`, from weights that it draws anew for each seed. The
+            features of all samples are computed once, without augmentation (images are cropped to the centre), and the
+            heads of all seeds and schedules are trained together. Not on the PyTorch backend.
         folder: Where the runs are kept. On a cluster, all machines must see it under this name.
 
     Raises:
@@ -91,6 +96,7 @@ class Study:
         initialize: Callable[[keras.Model, int], Any] | None = None,
         augment: Callable[[Any, Any], Any] | None = None,
         prepare: Callable[[Any], Any] | None = None,
+        frozen: bool = False,
         folder: str | os.PathLike[str] = "runs/study",
     ) -> None:
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
@@ -101,6 +107,14 @@ class Study:
         self.schedules = _checked_schedules(compared_schedules(eta_max, epochs) if schedules is None else schedules)
         self.seeds = _checked_seeds(seeds)
         self.epochs, self.batch_size = int(epochs), int(batch_size)
+        require(
+            not frozen or (initialize is None and augment is None),
+            "With a frozen backbone, the samples are seen once as they are, and only the head is new for each seed.",
+            "(initialize, augment)",
+            (initialize, augment),
+            "Leave both out, or train all of the model: frozen=False.",
+        )
+        self.frozen = bool(frozen)
         self.folder = Folder(folder)
         # By which a worker knows that it has built this study's model.
         self.token = uuid.uuid4().hex
@@ -143,7 +157,7 @@ class Study:
 
         Args:
             jobs: Runs at a time, each in a process of its own; 1 for one after another in this process. With GPUs, the
-                processes take them in turn.
+                processes take them in turn. Heads on a frozen backbone are trained together, here.
             parallel: Who runs them: loky on this machine, or Ray or Dask, also on a cluster if one is connected
                 (`ray.init(address=...)`, `dask.distributed.Client(...)`). All its machines must see the folder.
             progress: Whether to show the runs done and running, and the time left.
@@ -157,12 +171,14 @@ class Study:
         missing = [run for run in self.runs if run not in done]
         fingerprint = records[0].fingerprint if records else None
         if not missing:
-            check_fingerprint(trainer_of(self), self, fingerprint)
+            check_fingerprint(fingerprint_of(self.build(0)), self, fingerprint)
             return
         self.folder.tidy(missing)
-        jobs = min(jobs, len(missing))
+        jobs = len(missing) if self.frozen else min(jobs, len(missing))
         with shown(self.folder, missing, jobs) if progress else contextlib.nullcontext():
-            if jobs == 1:
+            if self.frozen:
+                train_heads(self, missing, fingerprint)
+            elif jobs == 1:
                 work(self, missing, fingerprint)
             else:
                 share_out(self, missing, fingerprint, jobs, parallel)
@@ -220,6 +236,7 @@ class Study:
             "batch_size": self.batch_size,
             "data": digest.hexdigest()[:16],
             "backend": keras.config.backend(),
+            "frozen": self.frozen,
         }
 
     def _records(self) -> list[Record]:

@@ -19,7 +19,7 @@ from keras_sgdr.study.inputs import Array, CachedSamples, batches_of_epochs, cro
 if TYPE_CHECKING:
     from keras_sgdr.study.study import Study
 
-__all__ = ["METRICS", "Trainer"]
+__all__ = ["METRICS", "VALIDATION_BATCH", "Trainer", "check_model", "fingerprint_of"]
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Samples at a time in validation, at least: without gradients they need little memory.
@@ -63,8 +63,8 @@ class Trainer:
     def __init__(self, study: Study) -> None:
         self._study = study
         inner = study.build(0)
-        _check(inner)
-        self.fingerprint = _fingerprint(inner)
+        check_model(inner)
+        self.fingerprint = fingerprint_of(inner)
         (x, _), (x_val, y_val) = study.data
         augment, prepare = study.augment, study.prepare
         if augment is None or prepare is None:
@@ -137,7 +137,7 @@ class Trainer:
         return self._initial[1]
 
 
-def _check(model: Any) -> None:
+def check_model(model: Any) -> None:
     """Raise unless a study can train the model."""
     if not isinstance(model, keras.Model) or not model.built or getattr(model, "optimizer", None) is None:
         raise ValueError(
@@ -153,7 +153,8 @@ def _check(model: Any) -> None:
         )
 
 
-def _fingerprint(model: Any) -> str:
+def fingerprint_of(model: Any) -> str:
+    """Digest of a model's weights, optimizer and loss."""
     config = {
         name: value for name, value in model.optimizer.get_config().items() if name not in ("learning_rate", "name")
     }

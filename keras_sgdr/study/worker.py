@@ -29,13 +29,13 @@ def trainer_of(study: Study) -> Trainer:
     return _built[study.token]
 
 
-def check_fingerprint(trainer: Trainer, study: Study, fingerprint: str | None) -> None:
+def check_fingerprint(ours: str, study: Study, theirs: str | None) -> None:
     """Raise unless the folder's runs, if there are any, are of this model."""
-    if fingerprint not in (None, trainer.fingerprint):
+    if theirs not in (None, ours):
         raise ValueError(
             "A folder holds the runs of one study, with the same weights at each seed, optimizer and loss. "
-            f"Received: folder={str(study.folder.path)!r}, whose runs have a model with the digest {fingerprint}, and "
-            f"a model with {trainer.fingerprint}. Pass another `folder`, or take the random numbers of `model_fn` and "
+            f"Received: folder={str(study.folder.path)!r}, whose runs have a model with the digest {theirs}, and a "
+            f"model with {ours}. Pass another `folder`, or take the random numbers of `model_fn` and "
             "`initialize` from the seed alone."
         )
 
@@ -47,7 +47,7 @@ def work(study: Study, runs: Sequence[Run], fingerprint: str | None) -> None:
         ValueError: If the folder's runs are of another model.
     """
     with _lock:
-        check_fingerprint(trainer_of(study), study, fingerprint)
+        check_fingerprint(trainer_of(study).fingerprint, study, fingerprint)
         for run in runs:
             trainer = trainer_of(study)
             try:
@@ -56,13 +56,4 @@ def work(study: Study, runs: Sequence[Run], fingerprint: str | None) -> None:
                 study.folder.write_failure(run, traceback.format_exc())
                 _built.clear()  # What an exception leaves of a compiled step on JAX cannot be used again.
                 continue
-            record = Record(
-                schedule=run.schedule,
-                seed=run.seed,
-                settings=study.settings(run.schedule),
-                study=study.shared,
-                fingerprint=trainer.fingerprint,
-                seconds=seconds,
-                metrics=metrics,
-            )
-            study.folder.write(record)
+            study.folder.write(Record.of(study, run, trainer.fingerprint, seconds, metrics))

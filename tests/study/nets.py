@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +68,3 @@ def image_study(folder: Path, **options: Any) -> Study:
 
 
 SMALL: dict[str, Any] = {"seeds": 2, "epochs": EPOCHS, "batch_size": BATCH, "eta_max": 0.1}
-
-
-@functools.cache
-def table_of_points(folder: Path) -> Any:
-    study = point_study(folder)
-    study.run(progress=False)
-    return study.results

@@ -1,0 +1,260 @@
+"""A frozen backbone: its features computed once, and the heads of all seeds and schedules trained together.
+
+A head is a dense layer. Those of `S` seeds and `K` schedules are one kernel of shape `(S, features, K, classes)`, and
+an optimizer that works element by element moves each by its own schedule's learning rate, of shape `(K, 1)`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sgdr.arguments import require
+from keras_sgdr.data.augment import center_crop
+from keras_sgdr.models import randomize_modules
+from keras_sgdr.study.inputs import Array, batches_of_epochs, crops, dataset_of_epochs
+from keras_sgdr.study.records import Record, Run
+from keras_sgdr.study.trainer import METRICS, VALIDATION_BATCH, check_model, fingerprint_of
+from keras_sgdr.study.worker import check_fingerprint
+
+if TYPE_CHECKING:
+    from keras_sgdr.study.study import Study
+
+__all__ = ["train_heads"]
+
+# Those whose update of an element depends on that element's gradients alone.
+_ELEMENTWISE = tuple(
+    getattr(keras.optimizers, name)
+    for name in ("SGD", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Lion", "Ftrl")
+)
+
+
+def train_heads(study: Study, runs: Sequence[Run], fingerprint: str | None) -> None:
+    """Train the heads of all these runs at once, and save the runs.
+
+    Args:
+        study: The study. The last layer of its model is the head.
+        runs: What is to be trained.
+        fingerprint: Of the runs in the folder.
+
+    Raises:
+        ValueError: If the model is not one whose heads can be trained so, or the folder's runs are of another model.
+    """
+    began = time.perf_counter()
+    model = study.build(0)
+    check_model(model)
+    found = fingerprint_of(model)
+    check_fingerprint(found, study, fingerprint)
+    head = _head_of(model)
+    train, val = _features(study, model, head)
+    # Those of a study that got more seeds or schedules may be no full grid; what is trained once more is not saved.
+    seeds = sorted({run.seed for run in runs})
+    schedules = [name for name in study.schedules if any(run.schedule == name for run in runs)]
+    heads = _Heads(head, model.loss, train, val, _initial(model, head, seeds), len(schedules))
+    heads.set_optimizer(model.optimizer, np.stack([_rates(study, name) for name in schedules], axis=1))
+    metrics = heads.train(study, seeds, jit_compile=model.jit_compile)
+    seconds = (time.perf_counter() - began) / len(runs)
+    for run in runs:
+        place = seeds.index(run.seed), schedules.index(run.schedule)
+        values = {name: [float(value) for value in values[:, *place]] for name, values in metrics.items()}
+        study.folder.write(Record.of(study, run, found, seconds, values))
+
+
+def _rates(study: Study, schedule: str) -> Array:
+    return np.asarray(study.schedules[schedule].learning_rates(study.epochs, study.steps))
+
+
+def _head_of(model: Any) -> Any:
+    """The model's last layer, if heads like it can be trained together."""
+    head, optimizer = model.layers[-1], model.optimizer
+    outputs = getattr(model, "outputs", None) or []
+    require(
+        isinstance(head, keras.layers.Dense) and len(outputs) == 1 and outputs[0] is head.output,
+        "The last layer of a model with a frozen backbone must be a `Dense`, which is the head.",
+        "last layer",
+        head,
+        "Build the model so, or train all of it: frozen=False.",
+    )
+    require(
+        not any((head.kernel_regularizer, head.bias_regularizer, head.kernel_constraint, head.bias_constraint)),
+        "A head that is trained with others must have neither regularizers nor constraints.",
+        "last layer",
+        head,
+        "Leave them out; for decay, take an optimizer with `weight_decay`.",
+    )
+    clipped = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.use_ema))
+    require(
+        isinstance(optimizer, _ELEMENTWISE) and not clipped and keras.config.backend() != "torch",
+        "Heads are trained together by an optimizer that works element by element, without clipping of norms or moving "
+        "averages, and not on the PyTorch backend, where Keras's optimizers take one rate alone.",
+        "optimizer",
+        optimizer,
+        "Compile with `keras.optimizers.SGD`, or train all of the model: frozen=False.",
+    )
+    return head
+
+
+def _features(study: Study, model: Any, head: Any) -> tuple[Array, Array]:
+    """What the head gets for the training and for the validation samples, without augmentation."""
+    (x, _), (x_val, _) = study.data
+    prepare = prepare_val = study.prepare
+    if prepare is None:
+        _, prepare_val = crops(model.input_shape, x_val)
+        prepare = (
+            prepare_val if x.ndim != 4 else lambda images: _same_view(images, x_val.shape[1], model.input_shape[1])
+        )
+    body = keras.Model(model.inputs, head.input)
+
+    def computed(samples: Array, prepared: Any) -> Array:
+        parts = [samples[begin : begin + VALIDATION_BATCH] for begin in range(0, len(samples), VALIDATION_BATCH)]
+        return np.concatenate([body.predict_on_batch(prepared(part)) for part in parts]).astype("float32")
+
+    return computed(x, prepare), computed(x_val, prepare_val)
+
+
+def _same_view(images: Any, side: int, size: int) -> Any:
+    """The centre that a crop of `size` shows of images of `side`, from images that may be larger."""
+    cut = round(size * images.shape[1] / side)
+    images = center_crop(images, cut)
+    return images if cut == size else ops.image.resize(images, (size, size), "bilinear", antialias=True)
+
+
+def _initial(model: Any, head: Any, seeds: Sequence[int]) -> list[list[Array]]:
+    """The weights from which each seed's heads begin."""
+    found = []
+    for seed in seeds:
+        randomize_modules(model, 1, seed)
+        found.append([np.array(ops.convert_to_numpy(weight)) for weight in head.weights])
+    return found
+
+
+class _Rates(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rates `(K, 1)` of an update, from a table `(updates, K)` among the optimizer's variables."""
+
+    def __init__(self, optimizer: Any, rates: Array) -> None:
+        super().__init__()
+        self._table = optimizer.add_variable(rates.shape, initializer="zeros", name="rates")
+        self._table.assign(rates)
+
+    def __call__(self, step: Any) -> Any:
+        return ops.reshape(ops.take(self._table, step, axis=0), (-1, 1))
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError("The rates of a run are part of no model's configuration.")
+
+
+class _Mean(keras.metrics.Metric):
+    """Mean over the samples, of each head: shape `(S, K)`."""
+
+    def __init__(self, shape: tuple[int, int], name: str) -> None:
+        super().__init__(name=name)
+        self._total = self.add_variable(shape, "zeros", name="total")
+        self._count = self.add_variable((), "zeros", name="count")
+
+    def update_state(self, values: Any) -> None:
+        self._total.assign_add(ops.sum(values, axis=0))
+        self._count.assign_add(ops.cast(ops.shape(values)[0], "float32"))
+
+    def result(self) -> Any:
+        return self._total / self._count
+
+
+class _Heads(keras.Model):
+    """All heads, from the numbers `(B, S)` of each seed's samples to outputs `(B, S, K, classes)`.
+
+    Args:
+        head: The layer that each of them is one of.
+        loss: Of the compiled model.
+        train: Features of the training samples.
+        val: Features of the validation samples.
+        initial: For each seed the weights of the layer.
+        schedules: How many.
+    """
+
+    def __init__(
+        self, head: Any, loss: Any, train: Array, val: Array, initial: list[list[Array]], schedules: int
+    ) -> None:
+        super().__init__(name="heads")
+        self._activation = head.activation
+        loss = keras.losses.get(loss)
+        self._loss_of_samples = loss.call if isinstance(loss, keras.losses.Loss) else loss
+        self._features = [keras.Variable(features, trainable=False) for features in (train, val)]
+        self._grid = len(initial), schedules
+        # Each seed's weights, `schedules` times side by side, before the last axis.
+        stacked = [np.stack(weights) for weights in zip(*initial, strict=True)]
+        self._weights_of_heads = [
+            keras.Variable(np.repeat(weight[..., None, :], schedules, axis=-2)) for weight in stacked
+        ]
+        self.means = {name: _Mean(self._grid, name) for name in ("mean_loss", "accuracy")}
+        self.built = True
+
+    def set_optimizer(self, optimizer: Any, rates: Array) -> None:
+        """Use this optimizer, with rates `(updates, K)`."""
+        optimizer.learning_rate = _Rates(optimizer, rates)
+        self._own_optimizer = optimizer
+
+    def train(self, study: Study, seeds: Sequence[int], jit_compile: bool) -> dict[str, Array]:
+        """Train them. Returns each metric as `(epochs, S, K)`."""
+        (_, y), (_, y_val) = study.data
+
+        def epoch_arrays(epoch: int) -> tuple[Array, Array]:
+            order = np.stack([study.batches(seed, epoch)[0] for seed in seeds], axis=1)
+            return order, y[order]
+
+        everyone = np.repeat(np.arange(len(y_val), dtype="int32")[:, None], len(seeds), axis=1)
+        make = dataset_of_epochs if keras.config.backend() == "tensorflow" else batches_of_epochs
+        self.compile(self._own_optimizer, jit_compile=jit_compile, steps_per_execution=study.steps)
+        history = self.fit(
+            make(epoch_arrays, study.epochs, study.batch_size),
+            epochs=study.epochs,
+            steps_per_epoch=study.steps,
+            validation_data=((everyone,), y_val[everyone]),
+            validation_batch_size=VALIDATION_BATCH,
+            shuffle=False,
+            verbose=0,
+        ).history
+        ours = {name: name.replace("loss", "mean_loss") for name in METRICS}
+        return {
+            name: np.stack([np.reshape(ops.convert_to_numpy(value), self._grid) for value in history[own]])
+            for name, own in ours.items()
+        }
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        features = ops.take(self._features[0 if training else 1], inputs[0], axis=0)
+        kernel, *bias = self._weights_of_heads
+        seeds, size, schedules, classes = kernel.shape
+        flat = ops.reshape(kernel, (seeds, size, schedules * classes))
+        outputs = ops.matmul(ops.transpose(features, (1, 0, 2)), flat)
+        outputs = ops.reshape(ops.transpose(outputs, (1, 0, 2)), (-1, seeds, schedules, classes))
+        return self._activation(outputs + bias[0] if bias else outputs)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        # Each head's gradient is that of its own mean over the batch.
+        return ops.sum(ops.mean(self._of_samples(self._loss_of_samples, y, y_pred), axis=0))
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        self.means["mean_loss"].update_state(self._of_samples(self._loss_of_samples, y, y_pred))
+        self.means["accuracy"].update_state(self._of_samples(self._accuracy(y, y_pred), y, y_pred))
+        return self.get_metrics_result()
+
+    def _accuracy(self, y: Any, y_pred: Any) -> Any:
+        """The one that Keras means by "accuracy" for such labels and outputs."""
+        if y_pred.shape[-1] == 1:
+            return keras.metrics.binary_accuracy
+        one_hot = len(y.shape) == 3 and y.shape[-1] == y_pred.shape[-1]
+        return keras.metrics.categorical_accuracy if one_hot else keras.metrics.sparse_categorical_accuracy
+
+    def _of_samples(self, function: Any, y: Any, y_pred: Any) -> Any:
+        """A function of labels and outputs, for each sample and head: `(B, S, K)`."""
+        seeds, schedules = self._grid
+        y = ops.reshape(y, (-1, seeds, 1, *(tuple(y.shape[2:]) or (1,))))
+        y = ops.repeat(y, schedules, axis=2)
+        values = function(ops.reshape(y, (-1, y.shape[-1])), ops.reshape(y_pred, (-1, y_pred.shape[-1])))
+        return ops.reshape(values, (-1, seeds, schedules))
