@@ -58,6 +58,7 @@ def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -
     first = epoch_arrays(0)
     samples = len(first[-1])
 
+    @tf.autograph.experimental.do_not_convert
     def epoch_batches(epoch: Any) -> Any:
         # Python once an epoch; what it returns is cut into batches without it.
         called = tf.numpy_function(lambda epoch: epoch_arrays(int(epoch)), [epoch], [array.dtype for array in first])
