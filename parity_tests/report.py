@@ -104,7 +104,7 @@ The rows of stock SGD are losses; the others are multiples of the bound.
 
 ## L3: float32 curves in the band of PyTorch's own
 
-ResNet-50, 70 updates through two restarts (15 in the short regime, which `make test` runs). An
+ResNet-50, 70 updates through two restarts (12 in the short regime, which `make test` runs). An
 error is a distance from PyTorch's float64 run: the largest over all updates, and at the example's own rate, where chaos
 makes every error as large as the loss, the geometric mean over them. Below, errors over the largest of six variants of
 PyTorch.

@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 
-from parity_tests.bands import CONTROLS, REGIMES, STOCK, VARIANTS, Band, band_runs
+from parity_tests.bands import REGIMES, STOCK, VARIANTS, Band, band_runs
 from parity_tests.measured import Recorder
 from parity_tests.runs import Trace, max_gap
 from parity_tests.tolerances import BAND, RATES_FLOAT32
 
-SLOW = {"calm", "example"}
+MARKS = {name: [] if name == "short" else [pytest.mark.slow] for name in REGIMES}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in REGIMES],
-)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS[name]) for name in REGIMES])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -43,7 +40,15 @@ def test_rates(name: str, band: Band, measure: Recorder) -> None:
     measure.agrees(f"{name}: rates", max_gap(ours, theirs.astype("float32")), RATES_FLOAT32.limit)
 
 
-@pytest.mark.parametrize("control", [*CONTROLS, STOCK])
+@pytest.mark.parametrize(
+    ("name", "control"),
+    [
+        pytest.param(name, control, marks=MARKS[name])
+        for name, regime in REGIMES.items()
+        for control in [*regime.controls, STOCK]
+    ],
+    indirect=["name"],
+)
 def test_control(control: str, name: str, band: Band, measure: Recorder) -> None:
     trace = band.torch[STOCK] if control == STOCK else band.keras[control]
     ratio = max(band.ratio(trace, what) for what in ("losses", "val_losses"))

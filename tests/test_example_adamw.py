@@ -10,7 +10,7 @@ import keras
 import pytest
 
 from keras_sgdr.optimizers import AdamWR
-from tests.test_examples import EXAMPLES, SMALL, run
+from tests.test_examples import EXAMPLES, SMALL, STAND_IN, run
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(folder: Path) -> str:
-    finished = run(folder, EXAMPLES / "adamw_restarts.py", "--output", "run", "--lambda_norm", "0.04", *SMALL)
+    finished = run(
+        folder, *STAND_IN, EXAMPLES / "adamw_restarts.py", "--output", "run", "--lambda_norm", "0.04", *SMALL
+    )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 

@@ -11,7 +11,7 @@ import pytest
 from examples.snapshot_ensemble import AVERAGE, LAST, SNAPSHOT, differences, independent
 from keras_sgdr.evaluation import Scores
 from keras_sgdr.snapshots import Manifest
-from tests.test_examples import EXAMPLES, SMALL, is_picture, run
+from tests.test_examples import EXAMPLES, SMALL, STAND_IN, is_picture, run
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(folder: Path) -> str:
-    finished = run(folder, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL)
+    finished = run(folder, *STAND_IN, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
@@ -37,14 +37,14 @@ def test_writes_snapshots_scores_table_and_picture(folder: Path, printed: str) -
 
 
 def test_a_seed_that_is_done_is_not_trained_again(folder: Path, printed: str) -> None:
-    finished = run(folder, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL)
+    finished = run(folder, *STAND_IN, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL)
     assert finished.returncode == 0, finished.stderr
     assert "epoch" not in finished.stdout
     assert finished.stdout.endswith((folder / "run" / "report.md").read_text() + "\n")
 
 
 def test_runs_of_other_options_are_not_taken_for_these(folder: Path, printed: str) -> None:
-    finished = run(folder, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL, "--T_mult", "1")
+    finished = run(folder, *STAND_IN, EXAMPLES / "snapshot_ensemble.py", "--output", "run", *SMALL, "--T_mult", "1")
     assert finished.returncode != 0
     assert "A folder of runs is of one set of options. Received: " in finished.stderr
 

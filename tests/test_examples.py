@@ -24,6 +24,8 @@ from keras_sgdr.data import drawn_insects
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # Cycles of 1 and 2 epochs, on 244 drawn insects: 4 batches an epoch.
 SMALL = ["--image_size", "32", "--batch_size", "61", "--epochs", "3", "--T_0", "1", "--eta_max", "0.005"]
+# Before a script: it then trains a small network in place of the ResNet.
+STAND_IN = ["-m", "tests.small_network"]
 
 
 def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:

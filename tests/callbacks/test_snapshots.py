@@ -356,16 +356,14 @@ def test_a_fit_without_sgdr_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-KILLED = 50
-
-
 @pytest.mark.torch
-def test_killed_at_any_moment_it_leaves_whole_files_and_resumes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_leaves_whole_files_and_resumes(killed: int, tmp_path: Path) -> None:
     """SIGKILL at random moments of a run that does little but save; forks of one process, which has imported Keras."""
     script = Path(__file__).with_name("killed_while_saving.py")
     environment = dict(os.environ, KERAS_BACKEND="torch", PYTHONPATH=str(script.parents[2]), OMP_NUM_THREADS="1")
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), str(KILLED)],
+        [sys.executable, str(script), str(tmp_path), str(killed)],
         env=environment,
         capture_output=True,
         text=True,
@@ -373,11 +371,11 @@ def test_killed_at_any_moment_it_leaves_whole_files_and_resumes(tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["killed"] == KILLED
+    assert report["killed"] == killed
     # The control: some were killed with a file half written, or the moments prove nothing.
     assert report["unfinished"] > 0
-    assert report["listed"] > KILLED
-    assert report["complete"] == KILLED
+    assert report["listed"] > killed
+    assert report["complete"] == killed
 
 
 def test_a_folder_without_manifest_is_named() -> None:
