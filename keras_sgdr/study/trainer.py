@@ -117,14 +117,17 @@ class Trainer:
         _assign(self._weights, self._initial_weights(seed))
         _assign(self._optimizer.variables, self._fresh)
         self._table.assign(schedule.learning_rates(study.epochs, study.steps))
-        keras.utils.set_random_seed(seed)
         self._seed = seed
+        # Only now: building a model for its first `fit` may draw from the global random numbers, as dropout does on
+        # PyTorch.
+        seeded = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: keras.utils.set_random_seed(seed))
         history = self._model.fit(
             self._data or batches_of_epochs(self._epoch_arrays, study.epochs, study.batch_size),
             epochs=study.epochs,
             steps_per_epoch=study.steps,
             validation_data=self._val,
             validation_batch_size=None if self._data else self._validation_batch,
+            callbacks=[seeded],
             shuffle=False,
             verbose=0,
         ).history

@@ -40,7 +40,7 @@ def compiled(layers: list[Any], **compiling: Any) -> Any:
     return model
 
 
-def image_model() -> Any:
+def image_model(dropout: float = 0.2) -> Any:
     """With all that a run must reset: weights, BatchNorm's statistics, the state of a dropout."""
     return compiled(
         [
@@ -49,7 +49,7 @@ def image_model() -> Any:
             keras.layers.Conv2D(3, 3, activation="relu"),
             keras.layers.BatchNormalization(momentum=0.5),
             keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dropout(0.2),
+            keras.layers.Dropout(dropout),
             keras.layers.Dense(2),
         ]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from keras import ops
 
-from keras_sgdr import StepDecay, WarmRestarts
+from keras_sgdr import Schedule, StepDecay, WarmRestarts
 from keras_sgdr.data.augment import center_crop, resized_crop_flip
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
 from keras_sgdr.study.worker import trainer_of
@@ -24,6 +25,7 @@ from tests.study.nets import (
     STEPS,
     Array,
     compiled,
+    image_model,
     image_study,
     point_model,
     point_study,
@@ -73,25 +75,27 @@ def by_hand(study: Study, schedule: Any, seed: int) -> list[list[float]]:
     rows = []
     for epoch in range(study.epochs):
         order, draws = study.batches(seed, epoch)
-        images = ops.convert_to_numpy(resized_crop_flip(x[order], 8, draws))
+        images = ops.convert_to_numpy(resized_crop_flip(x[order], 8, ops.convert_to_tensor(draws)))
         trained = np.zeros(2)
         for begin in range(0, len(order), study.batch_size):
             model.optimizer.learning_rate = next(rates)
             part = slice(begin, begin + study.batch_size)
-            trained += len(order[part]) * np.array(model.train_on_batch(images[part], y[order][part]))
+            metrics = model.train_on_batch(images[part], y[order][part])
+            trained += len(order[part]) * np.array([float(value) for value in metrics])
         rows.append(
             [*trained / len(order), *model.evaluate(ops.convert_to_numpy(center_crop(x_val, 8)), y_val, verbose=0)]
         )
     return [[float(value) for value in row] for row in rows]
 
 
-def test_a_run_is_what_keras_does_by_hand(results: pd.DataFrame, tmp_path: Path) -> None:
-    study = image_study(tmp_path)
-    for name, seed in (("SGDR (10, 2)", 1), ("step decay (2, 0.1)", 0)):
-        rows = results[(results["schedule"] == name) & (results["seed"] == seed)]
-        columns = ["loss", "accuracy", "val_loss", "val_accuracy"]
-        # float32 over 9 updates: the images of a batch are resized in another order of sums.
-        np.testing.assert_allclose(rows[columns], by_hand(study, study.schedules[name], seed), rtol=2e-4)
+def test_a_run_is_what_keras_does_by_hand(tmp_path: Path) -> None:
+    # Without dropout, whose numbers on PyTorch are the process's own.
+    study = image_study(tmp_path, model_fn=partial(image_model, dropout=0.0), schedules={"SGDR (1, 2)": SGDR_1_2})
+    results = table(study)
+    for seed in (0, 1):
+        rows = results.loc[results["seed"] == seed, ["loss", "accuracy", "val_loss", "val_accuracy"]]
+        # float32, and the crops of an epoch are computed in one go here, of a batch there.
+        np.testing.assert_allclose(rows, by_hand(study, SGDR_1_2, seed), rtol=1e-4)
 
 
 def test_a_run_is_the_same_alone_as_after_others(results: pd.DataFrame, tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_for_a_seed_every_schedule_starts_from_the_same_weights_and_sees_the_sam
 
     (x, y), val = points()
     x, y = x[: 2 * BATCH], y[: 2 * BATCH]
-    options = {
+    options: dict[str, Any] = {
         "augment": lambda batch, draws: ops.concatenate([batch, draws], axis=1),
         "prepare": lambda batch: ops.pad(batch, [[0, 0], [0, 23]]),
         # Rates so small that no weight moves.
@@ -158,7 +162,10 @@ def test_every_update_of_every_run_has_its_own_rate(tmp_path: Path) -> None:
 
     x = np.arange(size, dtype="float32")[:, None]
     data = (x, np.ones_like(x)), (x, np.ones_like(x))
-    schedules = {"restarts in an epoch": WarmRestarts(0.4, 1.5, 0.1), "decay": StepDecay(0.3, step_size=1, gamma=0.5)}
+    schedules: dict[str, Schedule] = {
+        "restarts in an epoch": WarmRestarts(0.4, 1.5, 0.1),
+        "decay": StepDecay(0.3, step_size=1, gamma=0.5),
+    }
     study = point_study(tmp_path, model_fn=model_fn, data=data, batch_size=1, schedules=schedules)
     trainer = trainer_of(study)
     for seed in (0, 1):
@@ -293,7 +300,7 @@ def test_a_run_that_raises_is_recorded_and_the_others_go_on(tmp_path: Path) -> N
     assert failures[["schedule", "seed"]].to_numpy().tolist() == [["constant", 1]]
     assert "no more batches" in failures["traceback"][0]
     assert study.results["seed"].unique().tolist() == [0, 2]
-    study.batches = intact  # type: ignore[method-assign]
+    study.batches = intact  # type: ignore[method-assign,assignment]
     found = table(study)
     assert study.failures.empty
     fresh = table(point_study(tmp_path / "fresh", seeds=3, schedules=study.schedules))
