@@ -228,9 +228,9 @@ def plot_differences(
     ax.axhline(0, color="0.4", linewidth=0.8, zorder=0)
     for column in range(1, len(epochs)):
         ax.axvline(column - 0.5, color="0.9", linewidth=0.8, zorder=0)
+    _labelled(ax, metric, "mean and 95 % bootstrap interval of paired differences; filled: end of its own cycle")
     ax.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
     ax.set_xlim(-0.5, len(epochs) - 0.5)
-    _labelled(ax, metric, "mean and 95 % bootstrap interval of paired differences; filled: end of its own cycle")
     ax.set_ylabel(f"{ax.get_ylabel()}, minus {baseline}")
     return ax
 
@@ -322,6 +322,7 @@ def _new_axes(panels: int = 1, columns: int = 1, width: float = 7.0) -> list[Axe
 
 def _labelled(ax: Axes, metric: str, what: str) -> Axes:
     ax.set_xlabel("Epochs completed")
+    ax.locator_params("x", integer=True)
     ax.set_ylabel(metric.replace("val_", "validation ").capitalize())
     # Above the axes: curves that rise at every restart leave no corner free.
     ax.legend(
