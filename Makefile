@@ -19,7 +19,7 @@ COVERED := $(PYTEST) --cov --cov-append --cov-report=
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: test test-units test-tensorflow test-jax test-torch test-parity demo lint parity bench ensembles figures wheel clean erase-coverage
+.PHONY: test test-units test-tensorflow test-jax test-torch test-parity demo lint parity bench ensembles figures notebook wheel clean erase-coverage
 .NOTPARALLEL:
 
 test: lint erase-coverage test-units test-torch test-tensorflow test-jax test-parity
@@ -66,6 +66,9 @@ figures: $(STUDY) runs/demo/summary.json
 
 runs/demo/summary.json:
 	$(MAKE) demo
+
+notebook: $(DEV)
+	$(PYTHON) examples/make_notebook.py
 
 wheel: $(DEV)
 	$(PYTHON) -m build --wheel

@@ -53,7 +53,7 @@ plt.show()
 # however the epochs divide into updates:
 
 # %%
-updates = 13  # in an epoch
+updates = 10  # in an epoch
 rates = restarts.learning_rates(epochs, updates)
 for end in restarts.cycle_ends(epochs)[:-1]:
     restart = int(end) * updates
@@ -71,7 +71,7 @@ print(WarmRestarts.plan(epochs=20))
 # Ants and bees, drawn at random: where, how large, in which colours and light.
 
 # %%
-(x, y), (x_val, y_val) = drawn_insects(400, 200, image_size=32)
+(x, y), (x_val, y_val) = drawn_insects(320, 160, image_size=32)
 figure, axes = plt.subplots(2, 6, figsize=(9, 3), layout="constrained")
 for label, row in enumerate(axes):
     for ax, image in zip(row, x[y == label], strict=False):

@@ -255,9 +255,10 @@ def summarize(
     baseline = baseline_of(results, baseline)
     means, last = spread(results, metric), int(results["epoch"].max())
     goal = tables.records(means)[baseline, last]["mean"] if target is None else float(target)
+    places = tables.places_of(means["mean"])
     source = f", the mean of {baseline} after the last epoch" if target is None else ""
     found = [
-        tables.ends(metric, last, means, best(results, metric)),
+        tables.ends(metric, last, means, best(results, metric), places),
         tables.reached(f"Epochs to a {metric} of {goal:.4g}{source}", epochs_to(results, goal, metric)),
     ]
     if results["schedule"].nunique() > 1:
@@ -265,9 +266,10 @@ def summarize(
         marked = set(ends.itertuples(index=False, name=None))
         for title, compared in ((metric, results), (f"Best {metric} so far", best_so_far(results, metric))):
             of_these = differences(compared, baseline, metric)
-            found.append(tables.compared(f"{title}: difference to {baseline}", of_these, marked))
+            found.append(tables.compared(f"{title}: difference to {baseline}", of_these, marked, places))
         if margin is not None:
-            found.append(tables.equivalent(metric, margin, equivalence(results, margin, baseline, metric)))
+            tested = equivalence(results, margin, baseline, metric)
+            found.append(tables.equivalent(metric, margin, tested, places))
     return Summary(found, _notes(results, metric))
 
 

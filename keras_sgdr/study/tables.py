@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["Summary", "Table", "compared", "ends", "equivalent", "reached", "records"]
+__all__ = ["Summary", "Table", "compared", "ends", "equivalent", "places_of", "reached", "records"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def records(table: DataFrame) -> dict[Any, dict[str, Any]]:
     return rows
 
 
-def ends(metric: str, last: int, spread: DataFrame, best: DataFrame) -> Table:
+def ends(metric: str, last: int, spread: DataFrame, best: DataFrame, places: int) -> Table:
     """A row a schedule: the last epoch, and the best one.
 
     Args:
@@ -97,8 +97,9 @@ def ends(metric: str, last: int, spread: DataFrame, best: DataFrame) -> Table:
         last: The last epoch.
         spread: What `statistics.spread` returned.
         best: What `statistics.best` returned.
+        places: Decimal places of the metric.
     """
-    places, means, rows = _places(spread["mean"], 4), records(spread), []
+    means, rows = records(spread), []
     for schedule, own in records(best).items():
         end = means[schedule, last]
         rows.append(
@@ -116,15 +117,16 @@ def ends(metric: str, last: int, spread: DataFrame, best: DataFrame) -> Table:
     return Table(f"{metric}: mean ± SD over the seeds", headings, rows)
 
 
-def compared(title: str, differences: DataFrame, marked: Set[tuple[str, int]]) -> Table:
+def compared(title: str, differences: DataFrame, marked: Set[tuple[str, int]], places: int) -> Table:
     """A row an epoch, a column a schedule: its difference to the baseline with the interval.
 
     Args:
         title: What the differences are of.
         differences: What `statistics.differences` returned.
         marked: Schedules and epochs to put a dot at.
+        places: Decimal places of the metric.
     """
-    found, places = records(differences), _places(differences["sd"], 3)
+    found = records(differences)
     schedules, epochs = (list(dict.fromkeys(level)) for level in zip(*found, strict=True))
     most, rows = max(own["n"] + own["missing"] for own in found.values()), []
     for epoch in epochs:
@@ -156,15 +158,15 @@ def reached(title: str, epochs_to: DataFrame) -> Table:
     return Table(title, ("schedule", "runs that reach it", "median epoch", "95 % interval"), rows)
 
 
-def equivalent(metric: str, margin: float, tested: DataFrame) -> Table:
+def equivalent(metric: str, margin: float, tested: DataFrame, places: int) -> Table:
     """A row a schedule and epoch: the test of equivalence with the baseline.
 
     Args:
         metric: Name of what was measured.
         margin: Largest mean difference that counts as none.
         tested: What `statistics.equivalence` returned.
+        places: Decimal places of the metric.
     """
-    places = _places(tested["high"] - tested["low"], 3)
     rows = [
         (
             schedule,
@@ -180,10 +182,10 @@ def equivalent(metric: str, margin: float, tested: DataFrame) -> Table:
     return Table(title, ("schedule", "epoch", "n", "difference", "p", "equivalent"), rows)
 
 
-def _places(values: Series[float], digits: int) -> int:
-    """Decimal places that show so many digits of the usual value."""
+def places_of(values: Series[float]) -> int:
+    """Decimal places that show four digits of the usual value."""
     usual = values[values > 0].median()
-    return 4 if math.isnan(usual) else max(0, digits - 1 - math.floor(math.log10(usual)))
+    return 4 if math.isnan(usual) else max(0, 3 - math.floor(math.log10(usual)))
 
 
 def _with_sd(mean: float, sd: float, places: int) -> str:
