@@ -19,7 +19,7 @@ from keras_sgdr.data.augment import center_crop
 from keras_sgdr.models import randomize_modules
 from keras_sgdr.study.inputs import Array, batches_of_epochs, crops, dataset_of_epochs
 from keras_sgdr.study.records import Record, Run
-from keras_sgdr.study.trainer import METRICS, VALIDATION_BATCH, check_model, fingerprint_of
+from keras_sgdr.study.trainer import METRICS, VALIDATION_BATCH, fingerprint_of
 from keras_sgdr.study.worker import check_fingerprint
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def train_heads(study: Study, runs: Sequence[Run], fingerprint: str | None) -> N
     """
     began = time.perf_counter()
     model = study.build(0)
-    check_model(model)
     found = fingerprint_of(model)
     check_fingerprint(found, study, fingerprint)
     head = _head_of(model)

@@ -26,7 +26,7 @@ from keras_sgdr.study.progress import shown
 from keras_sgdr.study.records import Folder, Record, Run
 from keras_sgdr.study.results import table_of
 from keras_sgdr.study.schedules import compared_schedules
-from keras_sgdr.study.trainer import fingerprint_of
+from keras_sgdr.study.trainer import check_model, fingerprint_of, values_of
 from keras_sgdr.study.worker import check_fingerprint, work
 
 if TYPE_CHECKING:
@@ -133,16 +133,33 @@ class Study:
         return order_and_draws(seed, epoch, len(self.data[0][0]))
 
     def build(self, seed: int) -> keras.Model:
-        """A model with the weights from which the seed's runs begin. Sets the global random seed."""
-        keras.utils.set_random_seed(seed)
-        model = self.model_fn()
-        if self.initialize is not None:
-            self.initialize(model, seed)
-        return model
+        """A model with the weights from which the seed's runs begin. Sets the global random seed.
+
+        Raises:
+            ValueError: If the model is not one that a study can train, or its weights are no function of the seed.
+        """
+        before: list[Array] | None = None
+        # Twice, to see that the seed decides; more often only where another thread, such as one of Dask's, has drawn
+        # from the process's random numbers meanwhile.
+        for _ in range(4):
+            keras.utils.set_random_seed(seed)
+            model = self.model_fn()
+            check_model(model)
+            if self.initialize is not None:
+                self.initialize(model, seed)
+            weights = values_of(model.variables)
+            if before is not None and all(map(np.array_equal, before, weights)):
+                return model
+            before = weights
+        raise ValueError(
+            "`model_fn` and `initialize` must make the same weights whenever they are called with a seed. "
+            f"Received: model_fn={self.model_fn!r} and initialize={self.initialize!r}, whose weights differ each time "
+            f"with seed {seed}. Take all random numbers from Keras's seed, or from the one that `initialize` is given."
+        )
 
     def initial_weights(self, seed: int) -> list[Array]:
         """The values of `model.variables` from which the seed's runs begin, the same under every schedule."""
-        return [np.array(keras.ops.convert_to_numpy(variable)) for variable in self.build(seed).variables]
+        return values_of(self.build(seed).variables)
 
     @property
     def runs(self) -> list[Run]:

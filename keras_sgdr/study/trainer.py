@@ -19,7 +19,7 @@ from keras_sgdr.study.inputs import Array, CachedSamples, batches_of_epochs, cro
 if TYPE_CHECKING:
     from keras_sgdr.study.study import Study
 
-__all__ = ["METRICS", "VALIDATION_BATCH", "Trainer", "check_model", "fingerprint_of"]
+__all__ = ["METRICS", "VALIDATION_BATCH", "Trainer", "check_model", "fingerprint_of", "values_of"]
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Samples at a time in validation, at least: without gradients they need little memory.
@@ -63,7 +63,6 @@ class Trainer:
     def __init__(self, study: Study) -> None:
         self._study = study
         inner = study.build(0)
-        check_model(inner)
         self.fingerprint = fingerprint_of(inner)
         (x, _), (x_val, y_val) = study.data
         augment, prepare = study.augment, study.prepare
@@ -85,9 +84,9 @@ class Trainer:
             steps_per_execution=1 if keras.config.backend() == "torch" else study.steps,
         )
         self._optimizer.build(self._model.trainable_variables)
-        self._fresh = _values(self._optimizer.variables)
+        self._fresh = values_of(self._optimizer.variables)
         self._weights = inner.variables
-        self._initial: tuple[int, list[Array]] | None = None
+        self._initial = 0, values_of(inner.variables)
         self._seed = 0
         self._data: Any = None
         self._val: Any = (np.arange(len(x_val), dtype="int32"), np.zeros((len(x_val), DRAWS), "float32")), y_val
@@ -113,15 +112,20 @@ class Trainer:
             By metric the values of the epochs, and the seconds that the run took.
         """
         began = time.perf_counter()
-        study = self._study
         _assign(self._weights, self._initial_weights(seed))
         _assign(self._optimizer.variables, self._fresh)
-        self._table.assign(schedule.learning_rates(study.epochs, study.steps))
+        self._table.assign(schedule.learning_rates(self._study.epochs, self._study.steps))
+        history = self.fit(seed)
+        return {name: [float(value) for value in history[name]] for name in METRICS}, time.perf_counter() - began
+
+    def fit(self, seed: int) -> dict[str, list[Any]]:
+        """Train on the seed's batches, from the weights and with the rates that there are. Returns Keras's history."""
+        study = self._study
         self._seed = seed
-        # Only now: building a model for its first `fit` may draw from the global random numbers, as dropout does on
-        # PyTorch.
+        # Only when training begins: to build the metrics, the first `fit` runs the model, and with it dropout, which on
+        # PyTorch draws from the global random numbers.
         seeded = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: keras.utils.set_random_seed(seed))
-        history = self._model.fit(
+        return self._model.fit(
             self._data or batches_of_epochs(self._epoch_arrays, study.epochs, study.batch_size),
             epochs=study.epochs,
             steps_per_epoch=study.steps,
@@ -131,11 +135,10 @@ class Trainer:
             shuffle=False,
             verbose=0,
         ).history
-        return {name: [float(value) for value in history[name]] for name in METRICS}, time.perf_counter() - began
 
     def _initial_weights(self, seed: int) -> list[Array]:
         # Of the last seed: its schedules come one after the other.
-        if self._initial is None or self._initial[0] != seed:
+        if self._initial[0] != seed:
             self._initial = seed, self._study.initial_weights(seed)
         return self._initial[1]
 
@@ -164,12 +167,13 @@ def fingerprint_of(model: Any) -> str:
     loss = model.loss.get_config() if hasattr(model.loss, "get_config") else getattr(model.loss, "__name__", model.loss)
     text = json.dumps([type(model.optimizer).__name__, config, type(model.loss).__name__, loss], default=str)
     digest = hashlib.sha256(text.encode())
-    for value in _values(model.weights):
+    for value in values_of(model.weights):
         digest.update(repr(value.shape).encode() + np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _values(variables: list[Any]) -> list[Array]:
+def values_of(variables: list[Any]) -> list[Array]:
+    """The values of variables, for later."""
     # Copied: a compiled step may free the memory that it is given, or overwrite it.
     return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
 

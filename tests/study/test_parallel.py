@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from keras_sgdr.study.packages import load
 from keras_sgdr.study.progress import status
 from tests.study.nets import image_study
 
@@ -40,9 +41,11 @@ def test_a_ray_cluster_of_two_workers_gives_the_same_table(serial: pd.DataFrame,
     pd.testing.assert_frame_equal(study.results, serial, check_exact=True)
 
 
-def test_dask_gives_the_same_table(serial: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_connected_dask_cluster_gives_the_same_table(serial: pd.DataFrame, tmp_path: Path) -> None:
+    """One of threads, which take turns with the one model of the process, and use its random numbers meanwhile."""
     study = image_study(tmp_path)
-    study.run(jobs=2, parallel="dask", progress=False)
+    with load("distributed").Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None):
+        study.run(jobs=2, parallel="dask", progress=False)
     pd.testing.assert_frame_equal(study.results, serial, check_exact=True)
 
 

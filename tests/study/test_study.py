@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -362,6 +363,36 @@ def scaled_model() -> Any:
 def test_the_model_must_be_one_that_a_study_can_train(model_fn: Any, rule: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rule):
         point_study(tmp_path, model_fn=model_fn).run(progress=False)
+
+
+def test_weights_must_be_a_function_of_the_seed(tmp_path: Path) -> None:
+    unseeded = np.random.default_rng(0)
+
+    def initialize(model: Any, seed: int) -> None:
+        model.weights[0].assign(unseeded.normal(size=model.weights[0].shape))
+
+    with pytest.raises(
+        ValueError, match=r"must make the same weights whenever .* with seed 0. Take all random numbers"
+    ):
+        point_study(tmp_path, initialize=initialize).run(progress=False)
+
+
+def test_who_else_draws_random_numbers_meanwhile_changes_no_weights(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def disturbed() -> Any:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            random.random()  # As another thread might.
+        return point_model()
+
+    for one, other in zip(
+        point_study(tmp_path, model_fn=disturbed).initial_weights(3),
+        point_study(tmp_path).initial_weights(3),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert len(calls) == 3
 
 
 def test_crops_need_a_fixed_side(tmp_path: Path) -> None:
