@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+# Before Keras is imported, for the reason that `finetune_ants_bees.py` gives.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np

@@ -69,13 +69,14 @@ def test_heads_on_a_frozen_backbone_and_settings_of_ones_own(folder: Path) -> No
 def test_options_replace_what_the_preset_sets() -> None:
     options = compare_with_step_decay.Options(preset="paper", depth=50, seeds=3)
     assert chosen(options, compare_with_step_decay.PRESETS) == Preset(50, 224, 4, 3, 100, 0.001)
-    assert chosen(tune_restarts.Options(), tune_restarts.PRESETS) == Preset(50, 64, 32, 5, 30, 0.01)
+    assert chosen(tune_restarts.Options(), tune_restarts.PRESETS) == Preset(50, 64, 32, 5, 15, 0.01)
 
 
-def test_onednn_is_on_when_tensorflow_is_imported(folder: Path) -> None:
+@pytest.mark.parametrize("example", ["adamw_restarts", "compare_with_step_decay", "snapshot_ensemble"])
+def test_onednn_is_on_when_tensorflow_is_imported(example: str, folder: Path) -> None:
     # Where it is off, as it is by default on some processors, an update of a ResNet on small images takes five times as
     # long. The process ends where TensorFlow is imported.
-    code = """
+    code = f"""
 import os, sys
 
 class Ends:
@@ -85,7 +86,7 @@ class Ends:
 
 os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
 sys.meta_path.insert(0, Ends())
-import examples.compare_with_step_decay
+import examples.{example}
 sys.exit("TensorFlow was not imported")
 """
     finished = run(folder, "-c", code)

@@ -142,6 +142,9 @@ for name in keras_sgdr.__all__:
         "PIL",
         "safetensors",
         "torchvision",
+        "joblib",
+        "pandas",
+        "statsmodels",
         *(["scipy"] if backend != "jax" else []),
     }
     run(code, installed, backend, absent={"tensorflow", "jax", "torch"} - {backend} | optional)
