@@ -1,9 +1,9 @@
 """What a study costs: a further run over its bare `fit`, and heads trained together over a loop of `fit` calls.
 
-Both take turns in one process. A further run is `Study.run` with one more seed: reading what is there, new weights, the
-reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop of `fit` calls is
-Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all of them counted.
-`make bench` runs it and writes docs/study_cost.json.
+Both take turns in one process. A further run is one of `Study.run` with one more seed: reading what is there, the seed's
+weights, the reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop of `fit`
+calls is Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all of them
+counted. `make bench` runs it and writes docs/study_cost.json.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ from keras_sgdr.study import Study, compared_schedules, tuning_schedules
 from keras_sgdr.study.worker import trainer_of
 
 MOST_OVERHEAD, LEAST_SPEEDUP, MOST_SECONDS = 1.03, 50, 60
-ROUNDS, EPOCHS = 9, 30
+ROUNDS, EPOCHS = 5, 30
 SAMPLES, VALIDATION, FEATURES, BATCH, SEEDS, HEAD_EPOCHS = 244, 153, 2048, 4, 20, 100
 RESULT = Path(__file__).resolve().parents[1] / "docs" / "study_cost.json"
 
 
 def network() -> Any:
     """A convolutional network whose epoch takes about a hundredth of a ResNet-50's: the harder case."""
-    model = keras.Sequential([keras.Input((56, 56, 3)), keras.layers.Rescaling(1 / 255)])
+    layers: list[Any] = [keras.Input((56, 56, 3)), keras.layers.Rescaling(1 / 255)]
     for filters in (16, 32, 64):
-        model.add(keras.layers.Conv2D(filters, 3, 2, "same", use_bias=False))
-        model.add(keras.layers.BatchNormalization())
-        model.add(keras.layers.ReLU())
-    model.add(keras.layers.GlobalAveragePooling2D())
-    model.add(keras.layers.Dense(2))
+        layers.append(keras.layers.Conv2D(filters, 3, 2, "same", use_bias=False))
+        layers += [keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    model = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
     return compiled(model)
 
 
@@ -64,14 +62,14 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 
 def further_run(folder: Path) -> dict[str, Any]:
-    """Seconds of further runs and of bare fits, in turns, and what a run takes beside the `fit` that it calls."""
+    """Seconds of the runs of further seeds and of bare fits, in turns, and what a run takes beside its own `fit`."""
     data = drawn_insects(SAMPLES, VALIDATION, 64)
-    schedules = {"SGDR (10, 2)": compared_schedules(0.01, EPOCHS)["SGDR (10, 2)"]}
+    schedules = compared_schedules(0.01, EPOCHS)
     study = Study(network, data, schedules, seeds=1, epochs=EPOCHS, batch_size=32, folder=folder)
     study.run(progress=False)  # Builds and traces.
     trainer = trainer_of(study)
     fit = trainer.fit
-    runs, fits, beyond = [], [], []
+    own: list[float] = []
 
     def timed(seed: int) -> Any:
         began = time.perf_counter()
@@ -79,21 +77,23 @@ def further_run(folder: Path) -> dict[str, Any]:
         own.append(time.perf_counter() - began)
         return history
 
+    runs, fits = [], []
     for seed in range(1, ROUNDS + 1):
-        own: list[float] = []
         study.seeds = [seed]
-        fits.append(seconds(partial(fit, seed)))
+        # As many before as after: what else the machine does falls on both.
+        before = [seconds(partial(fit, seed)) for _ in range(len(schedules) // 2)]
         trainer.fit = timed  # type: ignore[method-assign]
-        runs.append(seconds(partial(study.run, progress=False)))
+        runs.append(seconds(partial(study.run, progress=False)) / len(schedules))
         trainer.fit = fit  # type: ignore[method-assign]
-        beyond.append(runs[-1] - own[0])
-    # Of neighbours: what else the machine does falls on both.
-    ratios = np.array(runs) / (np.array(fits) + np.array([*fits[1:], fits[-1]])) * 2
+        after = [seconds(partial(fit, seed)) for _ in range(len(schedules) - len(before))]
+        fits.append(sum(before + after) / len(schedules))
+    beside = np.array(runs) - np.array(own).reshape(ROUNDS, -1).mean(axis=1)
     return {
+        "schedules": len(schedules),
         "run": quartiles(runs),
         "fit": quartiles(fits),
-        "ratio": quartiles(list(ratios)),
-        "beyond its own fit": quartiles(beyond),
+        "ratio": quartiles(list(np.array(runs) / np.array(fits))),
+        "beside its own fit": quartiles(list(beside)),
     }
 
 

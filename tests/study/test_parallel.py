@@ -34,6 +34,8 @@ def test_loky_gives_the_same_table(serial: pd.DataFrame, tmp_path: Path) -> None
     pd.testing.assert_frame_equal(study.results, serial, check_exact=True)
 
 
+# Ray begins by forking, and JAX warns of any fork.
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 @pytest.mark.usefixtures("ray")
 def test_a_ray_cluster_of_two_workers_gives_the_same_table(serial: pd.DataFrame, tmp_path: Path) -> None:
     study = image_study(tmp_path)
