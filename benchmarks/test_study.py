@@ -1,9 +1,9 @@
 """What a study costs: a further run over its bare `fit`, and heads trained together over a loop of `fit` calls.
 
-Both take turns in one process. A further run is one of `Study.run` with one more seed: reading what is there, the seed's
-weights, the reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop of `fit`
-calls is Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all of them
-counted. `make bench` runs it and writes docs/study_cost.json.
+Both take turns in one process. A further run is one of `Study.run` with one more seed: reading what is there, the
+seed's weights, the reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop
+of `fit` calls is Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all
+of them counted. `make bench` runs it and writes docs/study_cost.json.
 """
 
 from __future__ import annotations
