@@ -55,7 +55,7 @@ class Regime:
     controls: tuple[str, ...] = tuple(CONTROLS)
 
 
-# Restarts after 1 and 3 epochs: 70 updates, or 12 in the short one, which has the two controls that are hardest to see:
+# Restarts after 1 and 3 epochs: 60 updates, or 12 in the short one, which has the two controls that are hardest to see:
 # a ResNet takes Keras half a minute to trace.
 REGIMES = {
     "short": Regime(
@@ -63,8 +63,8 @@ REGIMES = {
         {"eta_max": 0.001, "epochs": 3, "steps": 4, "batch_size": 4},
         ("schedule off by one update", "two images swapped"),
     ),
-    "calm": Regime(largest, {"eta_max": 0.001, "epochs": 7, "steps": 10}),
-    "example": Regime(geometric_mean, {"eta_max": 0.01, "epochs": 7, "steps": 10}),
+    "calm": Regime(largest, {"eta_max": 0.001, "epochs": 6, "steps": 10}),
+    "example": Regime(geometric_mean, {"eta_max": 0.01, "epochs": 6, "steps": 10}),
 }
 
 
