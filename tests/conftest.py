@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# As the examples do, before anything imports Keras: this process and those that it starts are to compute alike.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 
 
