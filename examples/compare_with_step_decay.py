@@ -47,7 +47,7 @@ class StudyOptions:
     """What a study of a ResNet on ants and bees needs to know, whatever it compares."""
 
     preset: Literal["laptop", "paper"] = "laptop"
-    """laptop: small images and a small budget, half an hour on two cores. paper: for a GPU."""
+    """laptop: small images and a small budget, about an hour on two cores. paper: for a GPU."""
     depth: Literal[50, 101, 152] | None = None
     """Layers of the network. None, here and below: the preset's."""
     image_size: int | None = None
