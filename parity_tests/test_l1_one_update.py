@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from parity_tests import bands
 from parity_tests.measured import Recorder
 from parity_tests.runs import Run, Trace, max_gap
 from parity_tests.tolerances import CONTROL, GRADIENT, ONE_UPDATE, STATISTICS
@@ -34,11 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 CONTROLS: dict[str, dict[str, Any]] = {
-    "same padding": {"control": "same_padding"},
-    "Caffe preprocessing": {"control": "caffe"},
-    "schedule off by one update": {"control": "off_by_one"},
-    "BatchNorm momentum unconverted": {"control": "batchnorm_momentum"},
-    "two images swapped": {"control": "swapped_images"},
+    **{name: {"control": how} for name, how in bands.CONTROLS.items()},
     "AdamW epsilon unmapped": {**CASES["AdamW"], "control": "adamw_epsilon"},
     "AdamWR decay not normalised by the cycle": {**CASES["AdamWR"], "control": "one_length"},
 }

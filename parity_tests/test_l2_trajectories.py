@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from parity_tests import bands
 from parity_tests.measured import Recorder
 from parity_tests.runs import Run, Trace, max_gap
 from parity_tests.tolerances import CONTROL, TRAJECTORY, UNRECONCILED
@@ -39,14 +40,7 @@ SHORT = {
     f"short, {form}": {**CASES[f"small net, {form}"], "epochs": 7, "checkpoint": 0}
     for form in ("Keras's form", "AdamWR")
 }
-CONTROLS = {
-    "same padding": "same_padding",
-    "Caffe preprocessing": "caffe",
-    "schedule off by one update": "off_by_one",
-    "BatchNorm momentum unconverted": "batchnorm_momentum",
-    "two images swapped": "swapped_images",
-    "AdamWR decay not normalised at restarts": "one_length",
-}
+CONTROLS = {**bands.CONTROLS, "AdamWR decay not normalised at restarts": "one_length"}
 
 
 def short(control: str) -> str:

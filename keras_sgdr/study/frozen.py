@@ -19,7 +19,7 @@ from keras_sgdr.data.augment import center_crop
 from keras_sgdr.models import randomize_modules
 from keras_sgdr.study.inputs import Array, batches_of_epochs, crops, dataset_of_epochs
 from keras_sgdr.study.records import Record, Run
-from keras_sgdr.study.trainer import METRICS, VALIDATION_BATCH, fingerprint_of
+from keras_sgdr.study.trainer import METRICS, VALIDATION_BATCH, TableRate, fingerprint_of, values_of
 from keras_sgdr.study.worker import check_fingerprint
 
 if TYPE_CHECKING:
@@ -128,23 +128,15 @@ def _initial(model: Any, head: Any, seeds: Sequence[int]) -> list[list[Array]]:
     found = []
     for seed in seeds:
         randomize_modules(model, 1, seed)
-        found.append([np.array(ops.convert_to_numpy(weight)) for weight in head.weights])
+        found.append(values_of(head.weights))
     return found
 
 
-class _Rates(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rates `(K, 1)` of an update, from a table `(updates, K)` among the optimizer's variables."""
-
-    def __init__(self, optimizer: Any, rates: Array) -> None:
-        super().__init__()
-        self._table = optimizer.add_variable(rates.shape, initializer="zeros", name="rates")
-        self._table.assign(rates)
+class _Rates(TableRate):
+    """Learning rates `(K, 1)` of an update, from a table `(updates, K)`."""
 
     def __call__(self, step: Any) -> Any:
-        return ops.reshape(ops.take(self._table, step, axis=0), (-1, 1))
-
-    def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError("The rates of a run are part of no model's configuration.")
+        return ops.reshape(ops.take(self.table, step, axis=0), (-1, 1))
 
 
 class _Mean(keras.metrics.Metric):
@@ -194,7 +186,9 @@ class _Heads(keras.Model):
 
     def set_optimizer(self, optimizer: Any, rates: Array) -> None:
         """Use this optimizer, with rates `(updates, K)`."""
-        optimizer.learning_rate = _Rates(optimizer, rates)
+        rate = _Rates(optimizer, rates.shape)
+        rate.table.assign(rates)
+        optimizer.learning_rate = rate
         self._own_optimizer = optimizer
 
     def train(self, study: Study, seeds: Sequence[int], jit_compile: bool) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from keras_sgdr.study.inputs import Array, CachedSamples, batches_of_epochs, cro
 if TYPE_CHECKING:
     from keras_sgdr.study.study import Study
 
-__all__ = ["METRICS", "VALIDATION_BATCH", "Trainer", "check_model", "fingerprint_of", "values_of"]
+__all__ = ["METRICS", "VALIDATION_BATCH", "TableRate", "Trainer", "check_model", "fingerprint_of", "values_of"]
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Samples at a time in validation, at least: without gradients they need little memory.
@@ -33,12 +33,12 @@ class TableRate(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         optimizer: To which the table belongs.
-        size: Updates of a run.
+        shape: Of the table, the updates of a run first.
     """
 
-    def __init__(self, optimizer: Any, size: int) -> None:
+    def __init__(self, optimizer: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.table = optimizer.add_variable((size,), initializer="zeros", name="rates")
+        self.table = optimizer.add_variable(shape, initializer="zeros", name="rates")
 
     def __call__(self, step: Any) -> Any:
         return look_up(self.table, step)
@@ -72,7 +72,7 @@ class Trainer:
         index, draws = keras.Input((), dtype="int32"), keras.Input((DRAWS,), dtype="float32")
         self._model = keras.Model((index, draws), inner(CachedSamples(x, x_val, augment, prepare)(index, draws)))
         self._optimizer = inner.optimizer
-        rate = TableRate(self._optimizer, study.epochs * study.steps)
+        rate = TableRate(self._optimizer, (study.epochs * study.steps,))
         self._optimizer.learning_rate = rate
         self._table = rate.table
         self._model.compile(
