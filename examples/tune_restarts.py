@@ -12,10 +12,10 @@ from keras_sgdr import Schedule, WarmRestarts
 
 __all__ = ["Options", "main"]
 
-PRESETS = {"laptop": Preset(50, 64, 32, 5, 15, 0.01), "paper": Preset(50, 224, 4, 20, 100, 0.001)}
+PRESETS = {"laptop": Preset(50, 64, 32, 5, 7, 0.003, 2), "paper": Preset(50, 224, 4, 20, 100, 0.001, 1)}
 # The paper's; and on the laptop, whose budget ends none of its equal cycles, settings that all end with the budget.
 SETTINGS = {
-    "laptop": ((1, 2), (3, 4), (5, 2), (5, 1), (15, 1)),
+    "laptop": ((1, 2), (2, 2.5), (3.5, 1), (7, 1)),
     "paper": ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1)),
 }
 

@@ -9,12 +9,14 @@ import pytest
 
 from examples import compare_with_step_decay, tune_restarts
 from examples.compare_with_step_decay import Preset, chosen
+from keras_sgdr import WarmRestarts
 from keras_sgdr.study import compared_schedules, figures
 from tests.test_examples import EXAMPLES, STAND_IN, is_picture, run
 
 # 244 drawn insects: 4 batches an epoch.
 SMALL = ["--image_size", "32", "--batch_size", "61", "--epochs", "3", "--seeds", "2"]
-SMALL += ["--eta_max", "0.01", "--weights", "None"]
+# One job: the small network stands in for a ResNet in that process alone.
+SMALL += ["--eta_max", "0.01", "--weights", "None", "--jobs", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_what_is_not_real_is_said_plainly(folder: Path, printed: str) -> None:
 def test_writes_table_summary_figures_and_report(folder: Path, printed: str) -> None:
     written = folder / "compared"
     table = pd.read_csv(written / "results.csv")
-    assert table["schedule"].unique().tolist() == list(compared_schedules(0.01, 3))
+    assert table["schedule"].unique().tolist() == list(compared_schedules(0.01, 3, T_0=1))
     assert table.groupby("schedule")[["seed", "epoch"]].nunique().values.tolist() == [[2, 3]] * 4
     # The first epoch's last update, the fourth of twelve: a cosine over the budget.
     cosine = table[table["schedule"] == "one cosine"]["rate"]
@@ -66,10 +68,17 @@ def test_heads_on_a_frozen_backbone_and_settings_of_ones_own(folder: Path) -> No
     assert "trained on drawn insects: the head alone." in (folder / "tuned" / "report.html").read_text()
 
 
+def test_cycles_of_the_laptop_presets_end_with_their_budgets() -> None:
+    compared, tuned = compare_with_step_decay.PRESETS["laptop"].epochs, tune_restarts.PRESETS["laptop"].epochs
+    assert WarmRestarts(compare_with_step_decay.FIRST_CYCLE["laptop"], 2, 1.0).cycle_ends(compared)[-1] == compared
+    for T_0, T_mult in tune_restarts.SETTINGS["laptop"]:
+        assert WarmRestarts(T_0, T_mult, 1.0).cycle_ends(tuned)[-1] == tuned
+
+
 def test_options_replace_what_the_preset_sets() -> None:
     options = compare_with_step_decay.Options(preset="paper", depth=50, seeds=3)
-    assert chosen(options, compare_with_step_decay.PRESETS) == Preset(50, 224, 4, 3, 100, 0.001)
-    assert chosen(tune_restarts.Options(), tune_restarts.PRESETS) == Preset(50, 64, 32, 5, 15, 0.01)
+    assert chosen(options, compare_with_step_decay.PRESETS) == Preset(50, 224, 4, 3, 100, 0.001, 1)
+    assert chosen(tune_restarts.Options(), tune_restarts.PRESETS) == Preset(50, 64, 32, 5, 7, 0.003, 2)
 
 
 @pytest.mark.parametrize("example", ["adamw_restarts", "compare_with_step_decay", "snapshot_ensemble"])

@@ -12,18 +12,20 @@ __all__ = ["compared_schedules", "tuning_schedules"]
 TUNED = ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1))
 
 
-def compared_schedules(eta_max: float, epochs: int) -> dict[str, Schedule]:
+def compared_schedules(eta_max: float, epochs: int, T_0: float = 10, T_mult: float = 2) -> dict[str, Schedule]:
     """Step decay, SGDR, and the controls: one cosine over the whole budget, and a constant rate.
 
     Args:
         eta_max: Learning rate with which each of them begins.
         epochs: The budget. Step decay drops once, after 60 % of it: after 60 of 100 epochs.
+        T_0: SGDR's first cycle, in epochs.
+        T_mult: Growth of its cycles.
 
     Returns:
         Schedules by the names that figures show, the baseline first.
 
     Raises:
-        ValueError: If `eta_max` or `epochs` is not positive.
+        ValueError: If `eta_max`, `epochs`, `T_0` or `T_mult` is not positive.
     """
     require(
         is_integer(epochs),
@@ -35,7 +37,7 @@ def compared_schedules(eta_max: float, epochs: int) -> dict[str, Schedule]:
     step_size = max(1, round(0.6 * epochs))
     return {
         f"step decay ({step_size}, 0.1)": StepDecay(eta_max, step_size=step_size, gamma=0.1),
-        "SGDR (10, 2)": WarmRestarts(T_0=10, T_mult=2, eta_max=eta_max),
+        f"SGDR ({T_0:g}, {T_mult:g})": WarmRestarts(T_0, T_mult, eta_max),
         "one cosine": WarmRestarts(T_0=epochs, eta_max=eta_max, cycles=1),
         "constant": StepDecay(eta_max, gamma=1),
     }

@@ -335,6 +335,7 @@ def test_the_default_schedules() -> None:
     assert [one.cycle_ends(30) for one in compared_schedules(0.1, 30).values()] == [[], [10, 30], [30], []]
     for schedule in compared_schedules(0.1, 30).values():
         assert schedule(0.0) == 0.1
+    assert compared_schedules(0.1, 9, T_0=3, T_mult=2)["SGDR (3, 2)"].cycle_ends(9) == [3, 9]
     tuned = tuning_schedules(0.1)
     assert list(tuned) == ["SGDR (1, 2)", "SGDR (10, 2)", "SGDR (50, 1)", "SGDR (100, 1)", "SGDR (200, 1)"]
     assert tuned["SGDR (1, 2)"].cycle_ends(31) == [1, 3, 7, 15, 31]
