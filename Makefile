@@ -37,9 +37,8 @@ test-torch: $(DEV)
 test-tensorflow test-jax: test-%: $(DEV)
 	KERAS_BACKEND=$* $(PYTEST) $(BACKEND_TESTS)
 
-# One of three always waits for traces that its neighbour makes.
 test-parity: $(DEV)
-	$(PYTEST) -n 3 parity_tests
+	$(PYTEST) parity_tests
 
 erase-coverage: $(DEV)
 	$(PYTHON) -m coverage erase

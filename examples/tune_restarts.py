@@ -8,7 +8,8 @@ from pathlib import Path
 import tyro
 
 from examples.compare_with_step_decay import Preset, StudyOptions, chosen, run_study
-from keras_sgdr import Schedule, WarmRestarts
+from keras_sgdr.study import tuning_schedules
+from keras_sgdr.study.schedules import TUNED
 
 __all__ = ["Options", "main"]
 
@@ -16,7 +17,7 @@ PRESETS = {"laptop": Preset(50, 64, 32, 5, 7, 0.003, 2), "paper": Preset(50, 224
 # The paper's; and on the laptop, whose budget ends none of its equal cycles, settings that all end with the budget.
 SETTINGS = {
     "laptop": ((1, 2), (2, 2.5), (3.5, 1), (7, 1)),
-    "paper": ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1)),
+    "paper": TUNED,
 }
 
 
@@ -38,10 +39,7 @@ def main(options: Options) -> None:
         ValueError: An option is out of range, or the weights or the folder of images do not fit.
     """
     preset = chosen(options, PRESETS)
-    schedules: dict[str, Schedule] = {
-        f"SGDR ({T_0:g}, {T_mult:g})": WarmRestarts(T_0, T_mult, preset.eta_max)
-        for T_0, T_mult in options.settings or SETTINGS[options.preset]
-    }
+    schedules = tuning_schedules(preset.eta_max, options.settings or SETTINGS[options.preset])
     run_study("The length of cycles", options, preset, schedules, options.output)
 
 

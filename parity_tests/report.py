@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from parity_tests.bands import REGIMES, Band, band_runs
@@ -32,8 +31,7 @@ def run_tests() -> float:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     began = time.perf_counter()
-    # One of three always waits for traces that its neighbour makes.
-    command = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-m", "slow or not slow"]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", "slow or not slow"]
     levels = sorted(Path(__file__).parent.glob("test_l[0-3]_*.py"))
     # The long regimes say all that the short one says.
     short = [
@@ -69,9 +67,7 @@ def incumbents() -> str:
 
 
 def main() -> None:
-    with ThreadPoolExecutor() as pool:
-        others = pool.submit(incumbents)
-        seconds = run_tests()
+    seconds = run_tests()
     lines = read(OUTPUT / "measured.jsonl")
     level = {name: [line for line in lines if line.level == name] for name in ("L1", "L2", "L3")}
     found = bands()
@@ -130,7 +126,7 @@ The errors themselves:
 {seeds_section()}
 ## What other libraries ship as SGDR
 
-{others.result()}
+{incumbents()}
 ## The bounds
 
 {reasons()}"""
