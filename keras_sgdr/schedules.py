@@ -201,22 +201,23 @@ class FitRate:
     loads with the float rate and the state it had.
 
     Args:
+        name: What the optimizer calls it.
         own: The optimizer's learning rate variable, which is replaced for the length of the `fit`.
         counter: The variable that counts batches.
         size: Number of rates in the table.
         counts_batches: Whether the position moves on with the counter, or stays where it was placed.
-        refuse: Called with the value when something sets the learning rate; raises where that may not be.
     """
 
-    def __init__(
-        self, own: Any, counter: Any, size: int, *, counts_batches: bool, refuse: Callable[[float], None]
-    ) -> None:
+    def __init__(self, name: str, own: Any, counter: Any, size: int, *, counts_batches: bool) -> None:
+        self.name = name
         self.own = own
         self.counter = counter
+        self.size = size
+        self.counts_batches = counts_batches
+        # Called with name and value when something sets the learning rate; raises where that may not be.
+        self.refuse: Callable[[str, float], None] = lambda name, value: None
         # The counter's value in this step where the variable does not hold it: see `installation.count_batches`.
         self.count: Any = None
-        self._counts_batches = counts_batches
-        self._refuse = refuse
         self._placed: int | None = None
         self._table = keras.Variable(np.zeros(size), dtype=own.dtype, trainable=False, autocast=False, name="rates")
         self._offset = keras.Variable(0, dtype=counter.dtype, trainable=False, name="offset")
@@ -224,13 +225,13 @@ class FitRate:
     def __call__(self) -> Any:
         """The learning rate at the present position, a scalar tensor."""
         position = ops.convert_to_tensor(self._offset)
-        if self._counts_batches:
+        if self.counts_batches:
             position = position + ops.convert_to_tensor(self.counter if self.count is None else self.count)
         return look_up(self._table, position)
 
     def fill(self, rates: FloatArray) -> None:
         """Put rates into the table, shape `(size,)` at most; the last one holds on."""
-        self._table.assign(np.pad(rates, (0, self._table.shape[0] - len(rates)), mode="edge"))
+        self._table.assign(np.pad(rates, (0, self.size - len(rates)), mode="edge"))
         self._rates = ops.convert_to_numpy(self._table)
         self._placed = None
 
@@ -247,17 +248,17 @@ class FitRate:
         assert self._placed is not None
         counted = self._counted()
         # On TensorFlow the counter may also count the attempt that finds the data at its end.
-        reached = min(self._placed + (counted if self._counts_batches else 1), end)
+        reached = min(self._placed + (counted if self.counts_batches else 1), end)
         last = max(reached - 1, 0)
         self._offset.assign(last - counted)
         return reached, float(self._rates[last])
 
     def _counted(self) -> int:
-        return int(ops.convert_to_numpy(self.counter)) if self._counts_batches else 0
+        return int(ops.convert_to_numpy(self.counter)) if self.counts_batches else 0
 
     def assign(self, value: float) -> None:
         """Called by `optimizer.learning_rate = value`."""
-        self._refuse(value)
+        self.refuse(self.name, value)
         self.own.assign(value)
 
     def get_config(self) -> dict[str, float]:

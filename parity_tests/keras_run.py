@@ -182,7 +182,9 @@ def trace(run: Run) -> dict[str, Any]:
     model = build(run)
     loss = TracedCrossEntropy(run.epochs * feed.steps)
     # Without XLA, which on a CPU takes minutes to compile a ResNet and then is slower.
-    model.compile(optimizer_for(run), loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(
+        optimizer_for(run), loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile=False
+    )
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, "checkpoint.keras") if run.checkpoint else None
         results = fit(model, run, feed, 0, checkpoint)

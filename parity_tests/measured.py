@@ -54,6 +54,6 @@ class Recorder:
 
 
 def read(path: Path) -> list[Measurement]:
-    """The measurements of a file, the last of each name."""
+    """The measurements of a file, the last of each name, by level and name: in whatever order tests wrote them."""
     lines = [Measurement(**json.loads(line)) for line in path.read_text().splitlines()]
-    return list({(line.level, line.what): line for line in lines}.values())
+    return [line for _, line in sorted({(line.level, line.what): line for line in lines}.items())]

@@ -70,7 +70,7 @@ def counts(junit: Path) -> str:
         if "test_l0" in case.get("classname", ""):
             name = case.get("name", "").partition("[")[0].removeprefix("test_").replace("_", " ")
             found[name] = found.get(name, 0) + 1
-    return table(("what", "comparisons, all passed"), found.items())
+    return table(("what", "comparisons, all passed"), sorted(found.items()))
 
 
 def band_table(found: dict[str, Band]) -> str:

@@ -3,14 +3,16 @@
 Keras has no public way back from a schedule to a float rate, and `optimizer.learning_rate = schedule` drops the
 rate's variable from the optimizer's state. So the private attribute behind that property is pointed elsewhere and
 back, and the variable stays where it is: files saved before, during and after `fit` have one layout.
+
+On TensorFlow the step that was compiled with the tables is kept for the next `fit`, on Keras's own compiled step: as
+long as Keras holds that to be valid, and no longer, ours is.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -19,6 +21,26 @@ from keras_sgdr.callbacks.surroundings import calling_list, is_fitting
 from keras_sgdr.schedules import FitRate, own_rate
 
 __all__ = ["Installation"]
+
+_KEPT = "_keras_sgdr_kept"
+
+
+class _Kept(NamedTuple):
+    """A compiled step and the tables in it."""
+
+    rates: list[FitRate]
+    cycles: list[FitRate | None]
+    step: Any
+
+    def fits(self, outermost: Any, optimizers: Sequence[Any], size: int, counts_batches: bool) -> bool:
+        """Whether these optimizers' step would be compiled to the same, but for a shorter table."""
+        return len(self.rates) == len(optimizers) and all(
+            rate.own is optimizer._learning_rate
+            and rate.counter is outermost._iterations
+            and rate.counts_batches == counts_batches
+            and rate.size >= size
+            for rate, optimizer in zip(self.rates, optimizers, strict=True)
+        )
 
 
 class Installation:
@@ -67,28 +89,45 @@ class Installation:
 
     def install(self, size: int, *, counts_batches: bool) -> None:
         """Replace the learning rates by tables of `size` rates (see `FitRate`), and the updates of the cycle so too."""
+        # JAX compiles the tables in, so nothing can be kept; and while an old step lives, it takes a new one for it.
+        self._own_step = self._model.train_function if keras.config.backend() == "tensorflow" else None
+        kept: _Kept | None = getattr(self._own_step, _KEPT, None)
+        if kept is not None and kept.fits(self._model.optimizer, self._optimizers, size, counts_batches):
+            self._rates, self._cycles = kept.rates, kept.cycles
+        else:
+            kept = None
+            self._make_tables(size, counts_batches)
+        for table in self._tables:
+            table.refuse = self._refuse
+        for optimizer, rate, cycle in zip(self._optimizers, self._rates, self._cycles, strict=True):
+            optimizer._learning_rate = rate
+            if cycle is not None:
+                optimizer._cycle_updates = cycle
         scaler = self._model.optimizer if hasattr(self._model.optimizer, "inner_optimizer") else None
+        self._undo_counting = count_batches(scaler, self._tables) if scaler is not None else None
+        self._make_train_function = self._model.make_train_function
+        self._model.make_train_function = self._on_make_train_function
+        if kept is None:
+            self._rebuild()
+        else:
+            self._model.train_function = kept.step
+
+    def _make_tables(self, size: int, counts_batches: bool) -> None:
+        outermost = self._model.optimizer  # It counts the batches that one inside has no part in.
         strategy = getattr(self._model, "distribute_strategy", None)
 
         def table(name: str, own: Any) -> FitRate:
-            # Of the outermost: it counts the batches that one inside has no part in.
-            counter = self._model.optimizer._iterations
-            return FitRate(own, counter, size, counts_batches=counts_batches, refuse=partial(self._refuse, name))
+            return FitRate(name, own, outermost._iterations, size, counts_batches=counts_batches)
 
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
+            if self._model.built and not outermost.built:
+                # TensorFlow traces a step twice that creates variables.
+                outermost.build(self._model.trainable_variables)
             self._rates = [table("learning_rate", optimizer._learning_rate) for optimizer in self._optimizers]
             self._cycles = [
                 table("cycle_updates", optimizer._cycle_updates) if follows else None
                 for optimizer, follows in zip(self._optimizers, self.follow_cycles, strict=True)
             ]
-        for optimizer, rate, cycle in zip(self._optimizers, self._rates, self._cycles, strict=True):
-            optimizer._learning_rate = rate
-            if cycle is not None:
-                optimizer._cycle_updates = cycle
-        self._undo_counting = count_batches(scaler, self._tables) if scaler is not None else None
-        self._make_train_function = self._model.make_train_function
-        self._model.make_train_function = self._on_make_train_function
-        self._rebuild()
 
     @property
     def _tables(self) -> list[FitRate]:
@@ -116,14 +155,20 @@ class Installation:
         return rests[0][0], [(name, last) for name, (_, last) in zip(names, rests, strict=True)]
 
     def remove(self) -> None:
-        """Leave the model as it was before `install`; the next training compiles its step anew."""
+        """Leave the model as it was before `install`, its own compiled step included."""
         if not self._rates:
             return
+        # None where the model was compiled anew, after `fit` was left by an exception.
+        if self._model.train_function is not None:
+            if self._own_step is not None:
+                setattr(self._own_step, _KEPT, _Kept(self._rates, self._cycles, self._model.train_function))
+            self._model.train_function = self._own_step
         for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
             present, optimizer._learning_rate = optimizer._learning_rate, rate.own
             if present is not rate:
                 # A schedule that was set after `fit` was left by an exception.
                 optimizer.learning_rate = present
+                self._model.train_function = None
         for optimizer, cycle in zip(self._optimizers, self._cycles, strict=True):
             if cycle is not None:
                 optimizer._cycle_updates = cycle.own
@@ -131,18 +176,18 @@ class Installation:
         if self._undo_counting is not None:
             self._undo_counting()
         del self._model.make_train_function
-        self._model.train_function = None
 
     def _rebuild(self) -> None:
         self._make_train_function(force=True)
 
-    def _on_make_train_function(self, force: bool = False) -> Any:
+    def _on_make_train_function(self, force: bool = False) -> None:
         # `fit` makes the train function, without force, before it calls any callback. So this is another training, and
         # the one before was left by an exception, which Keras tells no callback of.
         if not force:
             self.remove()
-            return self._model.make_train_function()
-        return self._make_train_function(force=True)
+            self._model.make_train_function()
+        else:
+            self._rebuild()
 
     def _refuse(self, name: str, value: float) -> None:
         """Refuse to let rate or cycle be set in `fit`; after one that was left by an exception, make way for it."""
