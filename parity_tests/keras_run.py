@@ -10,6 +10,8 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,8 @@ class OneLength(WarmRestarts):
 
 
 SCHEDULES = {"off_by_one": OneUpdateLate, "one_length": OneLength}
+# Controls of the schedule and of the data, which reach the compiled step as numbers.
+UNTRACED = {*SCHEDULES, "caffe", "swapped_images"}
 
 
 def stream(batches: Callable[[], Iterator[Batch]], count: int, run: Run) -> Any:
@@ -174,17 +178,33 @@ def fit(model: Any, run: Run, feed: Feed, initial_epoch: int, checkpoint: Path |
     return losses, rates, history.get("val_loss", []), history.get("val_accuracy", [])
 
 
-def trace(run: Run) -> dict[str, Any]:
+@lru_cache(maxsize=2)
+def compiled(run: Run) -> tuple[keras.Model, list[Any]]:
+    """The model of a run, and the values of its optimizer's variables before the first update.
+
+    A ResNet takes TensorFlow long to trace, so runs that differ in nothing that is traced are given one and the same.
+    """
     keras.utils.clear_session()
+    model = build(run)
+    # Without XLA, which on a CPU takes minutes to compile a ResNet and then is slower.
+    model.compile(
+        optimizer_for(run),
+        TracedCrossEntropy(run.epochs * Feed(run).steps),
+        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model, [ops.convert_to_numpy(variable).copy() for variable in model.optimizer.variables]
+
+
+def trace(run: Run) -> dict[str, Any]:
     keras.config.set_floatx(run.precision)
     feed = Feed(run)
     found = gradients(run, feed) if run.gradients else {}
-    model = build(run)
-    loss = TracedCrossEntropy(run.epochs * feed.steps)
-    # Without XLA, which on a CPU takes minutes to compile a ResNet and then is slower.
-    model.compile(
-        optimizer_for(run), loss, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")], jit_compile=False
-    )
+    model, fresh = compiled(replace(run, control=None) if run.control in UNTRACED else run)
+    assert load_state_dict(model, initial_weights(run)) == []
+    for variable, value in zip(model.optimizer.variables, fresh, strict=True):
+        variable.assign(value)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, "checkpoint.keras") if run.checkpoint else None
         results = fit(model, run, feed, 0, checkpoint)
