@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 # As the examples do, before anything imports Keras: this process and those that it starts are to compute alike.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+# What is alive is mostly imported modules and TensorFlow's graphs, which a collection goes through in vain.
+gc.set_threshold(50_000, 50, 100)
 
 BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 

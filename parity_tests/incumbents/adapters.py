@@ -1,13 +1,14 @@
 """What each library calls SGDR, in a few lines, counted in updates.
 
-    python -m parity_tests.incumbents.adapters NAME OUT.npz [CASE ...]
+    python -m parity_tests.incumbents.adapters '[[NAME, ...], [CASE, ...]]' OUT.npz
 
-OUT.npz holds, under each case's name, the rates at `positions(...)`: one library a process.
+OUT.npz holds, under NAME/CASE, the rates at `positions(...)`.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -83,6 +84,11 @@ class Incumbent:
     rates: Callable[[RateCase, Array], Any]
     expresses: frozenset[str]
     reach: str = "any"
+
+    @property
+    def framework(self) -> str:
+        """The package that it computes with."""
+        return self.packages[-1]
 
 
 def positions(case: RateCase, reach: str) -> tuple[Array, list[int]]:
@@ -278,11 +284,11 @@ INCUMBENTS: tuple[Incumbent, ...] = (
 
 
 if __name__ == "__main__":
-    name, path, *chosen = sys.argv[1:]
-    incumbent = next(incumbent for incumbent in INCUMBENTS if incumbent.name == name)
+    names, cases = json.loads(sys.argv[1])
     arrays: dict[str, Any] = {
-        case.name: np.asarray(incumbent.rates(case, positions(case, incumbent.reach)[0]))
+        f"{incumbent.name}/{case.name}": np.asarray(incumbent.rates(case, positions(case, incumbent.reach)[0]))
+        for incumbent in INCUMBENTS
         for case in RATE_CASES
-        if needs(case) <= incumbent.expresses and (not chosen or case.name in chosen)
+        if incumbent.name in names and case.name in cases and needs(case) <= incumbent.expresses
     }
-    np.savez(path, **arrays)
+    np.savez(sys.argv[2], **arrays)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import itertools
+import json
 import math
 import os
 import subprocess
@@ -60,16 +61,20 @@ class Result:
 
 
 def compare(cases: Sequence[RateCase] = RATE_CASES) -> Iterator[Result]:
-    """A result a library, each run in a process of its own."""
+    """A result a library; those of one framework are run in one process."""
+    found: dict[str, dict[str, Array]] = {}
     for incumbent in INCUMBENTS:
         if not installed(incumbent):
             yield Result(incumbent.name, None)
             continue
+        if incumbent.name not in found:
+            together = [other for other in INCUMBENTS if other.framework == incumbent.framework and installed(other)]
+            found |= rates_of(together, cases)
         versions = [f"{package} {importlib.metadata.version(package)}" for package in incumbent.packages]
         result = Result(incumbent.name, ", ".join(versions))
         lacking = [needs(case) - incumbent.expresses for case in cases]
         result.cannot = dict(Counter(need for needed in lacking for need in sorted(needed)))
-        rates = rates_of(incumbent, cases)
+        rates = found.pop(incumbent.name)
         for case, lacks in zip(cases, lacking, strict=True):
             if not lacks:
                 add(result, case, incumbent.reach, rates[case.name])
@@ -80,12 +85,14 @@ def installed(incumbent: Incumbent) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in incumbent.packages)
 
 
-def rates_of(incumbent: Incumbent, cases: Sequence[RateCase]) -> dict[str, Array]:
+def rates_of(incumbents: Sequence[Incumbent], cases: Sequence[RateCase]) -> dict[str, dict[str, Array]]:
+    """By the library's name and the case's, from a process of their own."""
+    names = [incumbent.name for incumbent in incumbents]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.npz"
-        arguments = [incumbent.name, str(path), *(case.name for case in cases)]
+        chosen = json.dumps([names, [case.name for case in cases]])
         finished = subprocess.run(
-            [sys.executable, "-m", "parity_tests.incumbents.adapters", *arguments],
+            [sys.executable, "-m", "parity_tests.incumbents.adapters", chosen, str(path)],
             cwd=Path(__file__).resolve().parents[2],
             env={**os.environ, "KERAS_BACKEND": "tensorflow"},
             capture_output=True,
@@ -93,9 +100,13 @@ def rates_of(incumbent: Incumbent, cases: Sequence[RateCase]) -> dict[str, Array
             check=False,
         )
         if finished.returncode != 0:
-            raise RuntimeError(f"{incumbent.name} failed: {finished.stderr}")
+            raise RuntimeError(f"{', '.join(names)} failed: {finished.stderr}")
+        found: dict[str, dict[str, Array]] = {name: {} for name in names}
         with np.load(path) as arrays:
-            return dict(arrays)
+            for key in arrays.files:
+                name, _, case = key.partition("/")
+                found[name][case] = arrays[key]
+    return found
 
 
 def add(result: Result, case: RateCase, reach: str, rates: Array) -> None:
