@@ -11,9 +11,6 @@ import pytest
 # As the examples do, before anything imports Keras: this process and those that it starts are to compute alike.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-# What is alive is mostly imported modules and TensorFlow's graphs, which a collection goes through in vain.
-gc.set_threshold(50_000, 50, 100)
-
 BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -41,3 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out := [item for item in items if item not in chosen]:
         config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections leave out a million objects of imported modules."""
+    gc.freeze()
