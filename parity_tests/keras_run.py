@@ -28,6 +28,7 @@ from parity_tests.adamw import BETAS, epsilon
 from parity_tests.batches import IMAGE_SIZE, Batch, Feed
 from parity_tests.runs import Run, read_runs, write_traces
 from parity_tests.weights import CHANNELS, initial_weights
+from tests.callbacks.probe import values
 
 
 @keras.saving.register_keras_serializable("parity_tests")
@@ -194,7 +195,7 @@ def compiled(run: Run) -> tuple[keras.Model, list[Any]]:
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
-    return model, [ops.convert_to_numpy(variable).copy() for variable in model.optimizer.variables]
+    return model, values(model.optimizer.variables)
 
 
 def trace(run: Run) -> dict[str, Any]:

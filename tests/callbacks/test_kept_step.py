@@ -27,11 +27,11 @@ from tests.callbacks.probe import (
     unknown_length,
     values,
 )
+from tests.callbacks.test_afterwards import scaled, several
+from tests.callbacks.test_interruptions import CONSTANT, Raise
 
-CONSTANT = np.full(3 * STEPS, RATE, "float32")
 
-
-class Counting(keras.Sequential):  # type: ignore[misc, unused-ignore]
+class Counting(keras.Sequential):
     """Counts how often its training step is traced."""
 
     traces = 0
@@ -98,16 +98,11 @@ def test_known_and_unknown_steps() -> None:
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
 def test_compiled_anew(error: type[BaseException] | None) -> None:
     """Another loss and another optimizer, also after a `fit` that was left by an exception."""
-
-    class Raise(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            raise KeyboardInterrupt
-
     model = counting()
     fit(model, sgdr())
     if error is not None:
         with pytest.raises(error):
-            fit(model, sgdr(), Raise())
+            fit(model, sgdr(), Raise("on_train_batch_end", error))
     model.compile(keras.optimizers.SGD(0.25), loss=lambda y, prediction: 2 * y * prediction)
     np.testing.assert_array_equal(fit(model, sgdr()), 2 * planned(eta_max=0.25))
     np.testing.assert_array_equal(fit(model), 2 * np.full(3 * STEPS, 0.25, "float32"))
@@ -124,17 +119,8 @@ def adamwr() -> Any:
     return AdamWR(0.01, 0.05)
 
 
-def scaled() -> Any:
-    return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01, momentum=0.9))
-
-
 def accumulating() -> Any:
     return keras.optimizers.SGD(0.01, momentum=0.9, gradient_accumulation_steps=2)
-
-
-def several() -> Any:
-    by_name = {".*bias": keras.optimizers.Adam(0.01)}
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.01), by_name))
 
 
 @pytest.mark.parametrize("optimizer", [adamw, adamwr, scaled, accumulating, several], ids=lambda make: make.__name__)
