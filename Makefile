@@ -42,8 +42,9 @@ test-torch: $(DEV)
 test-tensorflow test-jax: test-%: $(DEV)
 	KERAS_BACKEND=$* $(PYTEST) $(BACKEND_TESTS)
 
+# A module to a worker: its tests share trainings, for which a second worker would only wait.
 test-parity: $(DEV)
-	$(PYTEST) parity_tests
+	$(PYTEST) --dist loadfile --no-loadscope-reorder parity_tests
 
 erase-coverage: $(DEV)
 	$(PYTHON) -m coverage erase

@@ -57,6 +57,11 @@ def measure(request: pytest.FixtureRequest, folder: Path) -> Recorder:
     return Recorder(folder / "measured.jsonl", level)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The highest level first: the higher, the longer it takes, and what comes last should be short."""
+    items.sort(key=lambda item: item.path, reverse=True)
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """Say what the networks are trained on."""
     return "parity: " + describe(*(inspect.unwrap(cast(Any, find))() for find in (ants_bees_dir, pretrained_weights)))

@@ -115,11 +115,15 @@ def spoiled(layer: Any, run: Run) -> Any:
 
 
 def build(run: Run) -> keras.Model:
+    """A network with weights of no account."""
     model = small_net() if run.net == "small" else resnet(50, classes=2, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
     if run.control in ("same_padding", "batchnorm_momentum"):
         model = keras.models.clone_model(model, clone_function=lambda layer: spoiled(layer, run))
-    assert load_state_dict(model, initial_weights(run)) == []
     return model
+
+
+def load_initial(model: keras.Model, run: Run) -> None:
+    assert load_state_dict(model, initial_weights(run)) == []
 
 
 def optimizer_for(run: Run) -> Any:
@@ -136,6 +140,7 @@ def optimizer_for(run: Run) -> Any:
 def gradients(run: Run, feed: Feed) -> dict[str, Any]:
     """Of the first batch, in torchvision's names and layouts."""
     model = build(run)
+    load_initial(model, run)
     images, labels = feed.batch(0, 0)
     with tf.GradientTape() as tape:
         logits = model(images, training=True)
@@ -203,7 +208,7 @@ def trace(run: Run) -> dict[str, Any]:
     feed = Feed(run)
     found = gradients(run, feed) if run.gradients else {}
     model, fresh = compiled(replace(run, control=None) if run.control in UNTRACED else run)
-    assert load_state_dict(model, initial_weights(run)) == []
+    load_initial(model, run)
     for variable, value in zip(model.optimizer.variables, fresh, strict=True):
         variable.assign(value)
     with tempfile.TemporaryDirectory() as folder:

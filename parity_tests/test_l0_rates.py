@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Any
@@ -21,7 +21,8 @@ from parity_tests.cases import BEYOND_INTEGERS, FIT_CASES, RATE_CASES, RateCase
 from parity_tests.rates import as_pytorch_means_it, cycles, exact_rates, load_traces, restarts
 
 Array = NDArray[Any]
-Traces = Callable[[str], dict[str, Array]]
+# Those of the "reference" and of Keras on each backend.
+Traces = dict[str, dict[str, Array]]
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 PYTORCH_CASES = tuple(case for case in RATE_CASES if as_pytorch_means_it(case))
@@ -42,18 +43,13 @@ def each(cases: tuple[RateCase, ...]) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="session")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
-    """The traces of "reference", or of Keras on a backend."""
     folder = tmp_path_factory.getbasetemp()
     # Beside the folders of the workers of pytest-xdist, which share one set of traces.
     folder = folder.parent if folder.name.startswith("popen-") else folder
-    loaded: dict[str, dict[str, Array]] = {}
-
-    def load(side: str) -> dict[str, Array]:
-        if side not in loaded:
-            loaded[side] = load_traces(folder, "torch") if side == "reference" else load_traces(folder, "keras", side)
-        return loaded[side]
-
-    return load
+    with ThreadPoolExecutor(2) as pool:
+        made = {backend: pool.submit(load_traces, folder, "keras", backend) for backend in BACKENDS}
+        made["reference"] = pool.submit(load_traces, folder, "torch")
+        return {side: trace.result() for side, trace in made.items()}
 
 
 def assert_equal(rates: Array, expected: Array) -> None:
@@ -115,21 +111,21 @@ class TestArray:
 
     @each(RATE_CASES)
     def test_torch_reference(self, case: RateCase, traces: Traces) -> None:
-        assert_equal(traces("tensorflow")[f"array/{case.name}"], traces("reference")[f"reference/{case.name}"])
+        assert_equal(traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"reference/{case.name}"])
 
     @each(RATE_CASES)
     def test_integers(self, case: RateCase, traces: Traces) -> None:
-        assert_equal(traces("tensorflow")[f"array/{case.name}"], exact_rates(case))
+        assert_equal(traces["tensorflow"][f"array/{case.name}"], exact_rates(case))
 
     @each(RATE_CASES + BEYOND_INTEGERS)
     def test_the_same_beside_every_backend(self, case: RateCase, traces: Traces) -> None:
         for backend in BACKENDS[1:]:
-            assert_equal(traces(backend)[f"array/{case.name}"], traces("tensorflow")[f"array/{case.name}"])
+            assert_equal(traces[backend][f"array/{case.name}"], traces["tensorflow"][f"array/{case.name}"])
 
     @each(BEYOND_INTEGERS)
     def test_beyond_integers(self, case: RateCase, traces: Traces) -> None:
         """The reference is still equal to the integers; the array is, once rounded to float32."""
-        array, reference = traces("tensorflow")[f"array/{case.name}"], traces("reference")[f"reference/{case.name}"]
+        array, reference = traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"reference/{case.name}"]
         assert_equal(reference, exact_rates(case))
         assert_close(array, reference, ANOTHER_ORDER * case.eta_max)
         assert_equal(array.astype(np.float32), reference)
@@ -141,11 +137,11 @@ class TestSchedule:
     @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
     @each(RATE_CASES + BEYOND_INTEGERS)
     def test_equal(self, case: RateCase, backend: str, traces: Traces) -> None:
-        assert_equal(traces(backend)[f"schedule/{case.name}"], traces("reference")[f"reference/{case.name}"])
+        assert_equal(traces[backend][f"schedule/{case.name}"], traces["reference"][f"reference/{case.name}"])
 
     @each(RATE_CASES + BEYOND_INTEGERS)
     def test_jax(self, case: RateCase, traces: Traces) -> None:
-        rates, expected = traces("jax")[f"schedule/{case.name}"], traces("reference")[f"reference/{case.name}"]
+        rates, expected = traces["jax"][f"schedule/{case.name}"], traces["reference"][f"reference/{case.name}"]
         assert rates.dtype == np.float32
         expected = expected.astype(np.float32)
         assert_close(rates, expected, jax_bound(case))
@@ -159,9 +155,9 @@ class TestSchedule:
 @each(FIT_CASES)
 def test_fit(case: RateCase, backend: str, traces: Traces) -> None:
     """What the callback let `fit` apply, read from weights that each batch moves by the rate."""
-    rates = traces(backend)[f"fit/{case.name}"]
+    rates = traces[backend][f"fit/{case.name}"]
     assert rates.dtype == np.float32
-    assert_equal(rates, traces("reference")[f"reference/{case.name}"][: case.updates])
+    assert_equal(rates, traces["reference"][f"reference/{case.name}"][: case.updates])
 
 
 class TestPyTorch:
@@ -170,7 +166,7 @@ class TestPyTorch:
     @each(PYTORCH_CASES)
     def test_step(self, case: RateCase, traces: Traces) -> None:
         """Every restart equal to the last bit, every rate once rounded to float32, and before it but for rounding."""
-        array, step = traces("tensorflow")[f"array/{case.name}"], traces("reference")[f"step/{case.name}"]
+        array, step = traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"step/{case.name}"]
         at = restarts(case, case.updates)
         assert_equal(array[at], step[at])
         assert_equal(array.astype(np.float32), step)
@@ -187,7 +183,7 @@ class TestPyTorch:
             for T_cur in range(min(T_i, case.updates - int(begin))):
                 fall = 1 + math.cos(math.pi * T_cur / T_i)
                 own.append(case.eta_min + (case.eta_max - case.eta_min) * fall / 2)
-        assert_equal(traces("reference")[f"step/{case.name}"], np.array(own))
+        assert_equal(traces["reference"][f"step/{case.name}"], np.array(own))
 
 
 class TestControls:
@@ -195,7 +191,7 @@ class TestControls:
 
     @each(RATE_CASES + BEYOND_INTEGERS)
     def test_one_update_late(self, case: RateCase, traces: Traces) -> None:
-        array, reference = traces("tensorflow")[f"array/{case.name}"], traces("reference")[f"reference/{case.name}"]
+        array, reference = traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"reference/{case.name}"]
         late = reference[:-1]
         with pytest.raises(AssertionError):
             assert_equal(array[1:], late)
@@ -203,14 +199,14 @@ class TestControls:
             assert_close(array[1:], late, ANOTHER_ORDER * case.eta_max)
         for backend in BACKENDS:
             with pytest.raises(AssertionError):
-                assert_close(traces(backend)[f"schedule/{case.name}"][1:], late.astype(np.float32), jax_bound(case))
+                assert_close(traces[backend][f"schedule/{case.name}"][1:], late.astype(np.float32), jax_bound(case))
 
     @pytest.mark.parametrize("backend", BACKENDS)
     @each(FIT_CASES)
     def test_fit_one_update_late(self, case: RateCase, backend: str, traces: Traces) -> None:
-        late = traces("reference")[f"reference/{case.name}"][: case.updates - 1]
+        late = traces["reference"][f"reference/{case.name}"][: case.updates - 1]
         with pytest.raises(AssertionError):
-            assert_equal(traces(backend)[f"fit/{case.name}"][1:], late)
+            assert_equal(traces[backend][f"fit/{case.name}"][1:], late)
 
     @pytest.mark.parametrize(
         ("name", "update"), [("triple_1", 121), ("triple_2", 242), ("triple_5", 1210), ("by_9", 7381), ("by_10", 222)]
@@ -218,7 +214,7 @@ class TestControls:
     def test_step_with_an_epoch(self, name: str, update: int, traces: Traces) -> None:
         """PyTorch's `step(epoch)` finds the cycle with a logarithm: at this restart it gives eta_min."""
         (case,) = (case for case in RATE_CASES if case.name == name)
-        array, told = traces("tensorflow")[f"array/{name}"], traces("reference")[f"step_epoch/{name}"]
+        array, told = traces["tensorflow"][f"array/{name}"], traces["reference"][f"step_epoch/{name}"]
         assert update in restarts(case, case.updates)
         assert told[update] == pytest.approx(case.eta_min)
         assert array[update] == case.eta_max
@@ -227,7 +223,7 @@ class TestControls:
 
     @each(tuple(case for case in RATE_CASES if case.T_mult == 2))
     def test_triple_for_double(self, case: RateCase, traces: Traces) -> None:
-        array, tripled = traces("tensorflow")[f"array/{case.name}"], exact_rates(replace(case, T_mult=3))
+        array, tripled = traces["tensorflow"][f"array/{case.name}"], exact_rates(replace(case, T_mult=3))
         first_end, second_end = restarts(case, case.updates)[:2]
         with pytest.raises(AssertionError):
             assert_close(array, tripled, jax_bound(case))
