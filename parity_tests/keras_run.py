@@ -137,9 +137,8 @@ def optimizer_for(run: Run) -> Any:
     return form(run.eta_max, momentum=run.momentum, nesterov=run.nesterov, weight_decay=decay)
 
 
-def gradients(run: Run, feed: Feed) -> dict[str, Any]:
-    """Of the first batch, in torchvision's names and layouts."""
-    model = build(run)
+def gradients(model: keras.Model, run: Run, feed: Feed) -> dict[str, Any]:
+    """Of the first batch, in torchvision's names and layouts. The model loses its weights."""
     load_initial(model, run)
     images, labels = feed.batch(0, 0)
     with tf.GradientTape() as tape:
@@ -206,8 +205,8 @@ def compiled(run: Run) -> tuple[keras.Model, list[Any]]:
 def trace(run: Run) -> dict[str, Any]:
     keras.config.set_floatx(run.precision)
     feed = Feed(run)
-    found = gradients(run, feed) if run.gradients else {}
     model, fresh = compiled(replace(run, control=None) if run.control in UNTRACED else run)
+    found = gradients(model, run, feed) if run.gradients else {}
     load_initial(model, run)
     for variable, value in zip(model.optimizer.variables, fresh, strict=True):
         variable.assign(value)

@@ -10,9 +10,7 @@ OUT.npz holds, under "form/case", an array of weights of shape (updates + 1, 2, 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +103,7 @@ def torch_traces() -> dict[str, Array]:
 
 def keras_traces() -> dict[str, Array]:
     """`keras_sgdr.optimizers.PyTorchSGD` ("pytorch"), `keras.optimizers.SGD` ("keras"), our AdamWR ("adamwr")."""
+    os.environ["JAX_ENABLE_X64"] = "1"
     import keras
 
     from keras_sgdr.optimizers import AdamWR, PyTorchSGD
@@ -113,25 +112,6 @@ def keras_traces() -> dict[str, Array]:
     forms: dict[str, Any] = {"pytorch": PyTorchSGD, "keras": keras.optimizers.SGD}
     traces = {f"{form}/{case}": keras_path(forms[form], CASES[case]) for form in forms for case in CASES}
     return traces | {f"adamwr/{case}": keras_path(AdamWR, settings) for case, settings in ADAMWR_CASES.items()}
-
-
-def load_traces(side: str, backend: str | None, path: Path) -> dict[str, Array]:
-    """Make the traces of `side` ("torch", or "keras" on `backend`) in a process of its own."""
-    environment = dict(os.environ, JAX_ENABLE_X64="1")
-    if backend is not None:
-        environment["KERAS_BACKEND"] = backend
-    root = Path(__file__).resolve().parent.parent
-    result = subprocess.run(
-        [sys.executable, "-m", "parity_tests.optimizer_traces", side, str(path)],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    with np.load(path) as arrays:
-        return dict(arrays)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,12 @@ callback let `fit` apply ("fit"), float32.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import math
-import os
-import subprocess
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +24,7 @@ from numpy.typing import NDArray
 
 from parity_tests.cases import BEYOND_INTEGERS, FIT_CASES, RATE_CASES, RateCase
 
-__all__ = ["as_pytorch_means_it", "cycles", "exact_rates", "load_traces", "restarts"]
+__all__ = ["as_pytorch_means_it", "cycles", "exact_rates", "restarts"]
 
 Array = NDArray[Any]
 
@@ -169,25 +165,6 @@ def vectorised(schedule: Any, updates: Array) -> Array:
             import torch
 
             return np.asarray(torch.vmap(schedule)(torch.from_numpy(updates)))
-
-
-def load_traces(folder: Path, side: str, backend: str | None = None) -> dict[str, Array]:
-    """The traces of "torch", or of "keras" on `backend`, made once in `folder` however many test processes ask."""
-    path = folder / f"rates_{side}_{backend}.npz"
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            result = subprocess.run(
-                [sys.executable, "-m", "parity_tests.rates", side, str(path)],
-                cwd=Path(__file__).resolve().parent.parent,
-                env={**os.environ, **({"KERAS_BACKEND": backend} if backend else {})},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert result.returncode == 0, result.stderr
-    with np.load(path) as arrays:
-        return dict(arrays)
 
 
 if __name__ == "__main__":

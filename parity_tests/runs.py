@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 __all__ = [
+    "BACKENDS",
     "MOMENTUM",
     "Control",
     "Run",
@@ -27,12 +29,16 @@ __all__ = [
     "max_gap",
     "prepare",
     "read_runs",
+    "sides",
+    "start",
     "traces",
     "write_traces",
 ]
 
 Side = Literal["keras", "torch"]
 Trace = dict[str, NDArray[Any]]
+
+BACKENDS = ("tensorflow", "jax", "torch")
 
 # Keras on TensorFlow rounds hyperparameters to float32 in float64 runs too: both sides get the rounded ones.
 MOMENTUM = float(np.float32(0.9))
@@ -172,6 +178,32 @@ def start(module: str, *arguments: object, backend: str = "tensorflow") -> None:
     )
     if result.returncode != 0:
         raise RuntimeError(f"`python -m {module}` ended with {result.returncode}:\n{result.stderr[-4000:]}")
+
+
+def sides(module: str, folder: Path) -> dict[str, Trace]:
+    """What a module computes with the reference and with Keras on every backend, two processes at a time.
+
+    Args:
+        module: of this package, run as `python -m MODULE torch OUT.npz` and `python -m MODULE keras OUT.npz`.
+        folder: keeps the arrays; several processes may share it.
+
+    Returns:
+        The arrays of OUT.npz, for "reference" and for each of `BACKENDS`.
+    """
+
+    def load(side: str) -> Trace:
+        out = folder / f"{module}-{side}.npz"
+        if not out.exists():
+            if side == "reference":
+                start(module, "torch", out)
+            else:
+                start(module, "keras", out, backend=side)
+        with np.load(out) as arrays:
+            return dict(arrays)
+
+    with FileLock(folder / f"{module}.lock"), ThreadPoolExecutor(2) as pool:
+        names = (*BACKENDS, "reference")
+        return dict(zip(names, pool.map(load, names), strict=True))
 
 
 def read_runs(path: Path) -> dict[str, Run]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,11 @@ import pytest
 from numpy.typing import NDArray
 
 from parity_tests.cases import BEYOND_INTEGERS, FIT_CASES, RATE_CASES, RateCase
-from parity_tests.rates import as_pytorch_means_it, cycles, exact_rates, load_traces, restarts
+from parity_tests.rates import as_pytorch_means_it, cycles, exact_rates, restarts
+from parity_tests.runs import BACKENDS, Trace, sides
 
 Array = NDArray[Any]
-# Those of the "reference" and of Keras on each backend.
-Traces = dict[str, dict[str, Array]]
 
-BACKENDS = ["tensorflow", "jax", "torch"]
 PYTORCH_CASES = tuple(case for case in RATE_CASES if as_pytorch_means_it(case))
 
 # Two float64 evaluations of equation (5) that round the same real numbers in another order, as a part of eta_max. The
@@ -41,15 +39,10 @@ def each(cases: tuple[RateCase, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
-@pytest.fixture(scope="session")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
-    folder = tmp_path_factory.getbasetemp()
-    # Beside the folders of the workers of pytest-xdist, which share one set of traces.
-    folder = folder.parent if folder.name.startswith("popen-") else folder
-    with ThreadPoolExecutor(2) as pool:
-        made = {backend: pool.submit(load_traces, folder, "keras", backend) for backend in BACKENDS}
-        made["reference"] = pool.submit(load_traces, folder, "torch")
-        return {side: trace.result() for side, trace in made.items()}
+@pytest.fixture(scope="module")
+def traces(folder: Path) -> dict[str, Trace]:
+    """Of the "reference" and of Keras on each backend."""
+    return sides("parity_tests.rates", folder)
 
 
 def assert_equal(rates: Array, expected: Array) -> None:
@@ -110,20 +103,20 @@ class TestArray:
     """`WarmRestarts.learning_rates`, float64."""
 
     @each(RATE_CASES)
-    def test_torch_reference(self, case: RateCase, traces: Traces) -> None:
+    def test_torch_reference(self, case: RateCase, traces: dict[str, Trace]) -> None:
         assert_equal(traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"reference/{case.name}"])
 
     @each(RATE_CASES)
-    def test_integers(self, case: RateCase, traces: Traces) -> None:
+    def test_integers(self, case: RateCase, traces: dict[str, Trace]) -> None:
         assert_equal(traces["tensorflow"][f"array/{case.name}"], exact_rates(case))
 
     @each(RATE_CASES + BEYOND_INTEGERS)
-    def test_the_same_beside_every_backend(self, case: RateCase, traces: Traces) -> None:
+    def test_the_same_beside_every_backend(self, case: RateCase, traces: dict[str, Trace]) -> None:
         for backend in BACKENDS[1:]:
             assert_equal(traces[backend][f"array/{case.name}"], traces["tensorflow"][f"array/{case.name}"])
 
     @each(BEYOND_INTEGERS)
-    def test_beyond_integers(self, case: RateCase, traces: Traces) -> None:
+    def test_beyond_integers(self, case: RateCase, traces: dict[str, Trace]) -> None:
         """The reference is still equal to the integers; the array is, once rounded to float32."""
         array, reference = traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"reference/{case.name}"]
         assert_equal(reference, exact_rates(case))
@@ -136,11 +129,11 @@ class TestSchedule:
 
     @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
     @each(RATE_CASES + BEYOND_INTEGERS)
-    def test_equal(self, case: RateCase, backend: str, traces: Traces) -> None:
+    def test_equal(self, case: RateCase, backend: str, traces: dict[str, Trace]) -> None:
         assert_equal(traces[backend][f"schedule/{case.name}"], traces["reference"][f"reference/{case.name}"])
 
     @each(RATE_CASES + BEYOND_INTEGERS)
-    def test_jax(self, case: RateCase, traces: Traces) -> None:
+    def test_jax(self, case: RateCase, traces: dict[str, Trace]) -> None:
         rates, expected = traces["jax"][f"schedule/{case.name}"], traces["reference"][f"reference/{case.name}"]
         assert rates.dtype == np.float32
         expected = expected.astype(np.float32)
@@ -153,7 +146,7 @@ class TestSchedule:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @each(FIT_CASES)
-def test_fit(case: RateCase, backend: str, traces: Traces) -> None:
+def test_fit(case: RateCase, backend: str, traces: dict[str, Trace]) -> None:
     """What the callback let `fit` apply, read from weights that each batch moves by the rate."""
     rates = traces[backend][f"fit/{case.name}"]
     assert rates.dtype == np.float32
@@ -164,7 +157,7 @@ class TestPyTorch:
     """PyTorch's own `CosineAnnealingWarmRestarts`, stepped without an argument, where it means the same schedule."""
 
     @each(PYTORCH_CASES)
-    def test_step(self, case: RateCase, traces: Traces) -> None:
+    def test_step(self, case: RateCase, traces: dict[str, Trace]) -> None:
         """Every restart equal to the last bit, every rate once rounded to float32, and before it but for rounding."""
         array, step = traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"step/{case.name}"]
         at = restarts(case, case.updates)
@@ -173,7 +166,7 @@ class TestPyTorch:
         assert_close(array, step, ANOTHER_ORDER * case.eta_max)
 
     @each(PYTORCH_CASES)
-    def test_why_not_to_the_last_bit(self, case: RateCase, traces: Traces) -> None:
+    def test_why_not_to_the_last_bit(self, case: RateCase, traces: dict[str, Trace]) -> None:
         """It multiplies by pi before it divides by T_i. In that order of operations, integers give its very rates."""
         own = []
         for _, begin, length in cycles(case):
@@ -190,7 +183,7 @@ class TestControls:
     """What must be told apart is."""
 
     @each(RATE_CASES + BEYOND_INTEGERS)
-    def test_one_update_late(self, case: RateCase, traces: Traces) -> None:
+    def test_one_update_late(self, case: RateCase, traces: dict[str, Trace]) -> None:
         array, reference = traces["tensorflow"][f"array/{case.name}"], traces["reference"][f"reference/{case.name}"]
         late = reference[:-1]
         with pytest.raises(AssertionError):
@@ -203,7 +196,7 @@ class TestControls:
 
     @pytest.mark.parametrize("backend", BACKENDS)
     @each(FIT_CASES)
-    def test_fit_one_update_late(self, case: RateCase, backend: str, traces: Traces) -> None:
+    def test_fit_one_update_late(self, case: RateCase, backend: str, traces: dict[str, Trace]) -> None:
         late = traces["reference"][f"reference/{case.name}"][: case.updates - 1]
         with pytest.raises(AssertionError):
             assert_equal(traces[backend][f"fit/{case.name}"][1:], late)
@@ -211,7 +204,7 @@ class TestControls:
     @pytest.mark.parametrize(
         ("name", "update"), [("triple_1", 121), ("triple_2", 242), ("triple_5", 1210), ("by_9", 7381), ("by_10", 222)]
     )
-    def test_step_with_an_epoch(self, name: str, update: int, traces: Traces) -> None:
+    def test_step_with_an_epoch(self, name: str, update: int, traces: dict[str, Trace]) -> None:
         """PyTorch's `step(epoch)` finds the cycle with a logarithm: at this restart it gives eta_min."""
         (case,) = (case for case in RATE_CASES if case.name == name)
         array, told = traces["tensorflow"][f"array/{name}"], traces["reference"][f"step_epoch/{name}"]
@@ -222,7 +215,7 @@ class TestControls:
             assert_close(array, told, ANOTHER_ORDER * case.eta_max)
 
     @each(tuple(case for case in RATE_CASES if case.T_mult == 2))
-    def test_triple_for_double(self, case: RateCase, traces: Traces) -> None:
+    def test_triple_for_double(self, case: RateCase, traces: dict[str, Trace]) -> None:
         array, tripled = traces["tensorflow"][f"array/{case.name}"], exact_rates(replace(case, T_mult=3))
         first_end, second_end = restarts(case, case.updates)[:2]
         with pytest.raises(AssertionError):

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -29,7 +28,6 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from parity_tests.optimizer_traces import CASES, load_traces
 from torch_reference.__main__ import cycle_rows, main
 from torch_reference.cycles import Cycles
 from torch_reference.images import AntsBees, find_folder
@@ -340,34 +338,6 @@ def test_step_decay_refuses(settings: dict[str, Any], message: str) -> None:
 
 # KerasSGD
 # ---------------------------------------------------------------------------------------------------------
-
-# Weights are of order 1; in 40 updates of at most 4 roundings each, contracting, a dozen ulps cannot pile up.
-TRACE_BOUND = 12 * EPS
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, NDArray[np.float64]]]:
-    folder = tmp_path_factory.mktemp("traces")
-    return {
-        "torch": load_traces("torch", None, folder / "torch.npz"),
-        "keras": load_traces("keras", "tensorflow", folder / "keras.npz"),
-    }
-
-
-@pytest.mark.parametrize("case", [name for name in CASES if name != "exact_momentum"])
-def test_keras_sgd_is_keras_optimizers_sgd(case: str, traces: dict[str, dict[str, Any]]) -> None:
-    ours, theirs = traces["torch"][f"keras/{case}"], traces["keras"][f"keras/{case}"]
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TRACE_BOUND)
-
-
-def test_unreconciled_momentum_differs(traces: dict[str, dict[str, Any]]) -> None:
-    ours, stock = traces["torch"]["pytorch/momentum"], traces["keras"]["keras/momentum"]
-    assert np.abs(ours - stock).max() > 0.1
-
-
-def test_keras_on_tensorflow_rounds_momentum_to_float32(traces: dict[str, dict[str, Any]]) -> None:
-    ours, theirs = traces["torch"]["keras/exact_momentum"], traces["keras"]["keras/exact_momentum"]
-    assert 1e-9 < np.abs(ours - theirs).max() < 1e-5
 
 
 @pytest.mark.parametrize(("optimizer_class", "end"), [(torch.optim.SGD, -0.119), (KerasSGD, -0.200)])

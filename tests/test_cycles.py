@@ -33,6 +33,7 @@ from tests.literal import (
 # Every boundary
 
 
+@pytest.mark.no_cover  # The next test covers the same lines, and it would take twice as long.
 @pytest.mark.parametrize("steps_per_epoch", STEPS_PER_EPOCH)
 @pytest.mark.parametrize("T_mult", FACTORS, ids=str)
 @pytest.mark.parametrize("T_0", LENGTHS, ids=str)

@@ -279,8 +279,8 @@ def damaged(folder: Path, tmp_path: Path) -> tuple[Path, bytes]:
 def test_every_truncation_of_a_snapshot_is_an_error_that_names_it(damaged: tuple[Path, bytes]) -> None:
     path, content = damaged
     manifest = Manifest.read(path.parent)
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
+    for length in reversed(range(len(content))):
+        os.truncate(path, length)
         with pytest.raises(SnapshotError, match=f"{path.name}', whose content has changed"):
             manifest.path(manifest.snapshots[0])
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Our optimizers on this process's backend: PyTorch's numbers; of PyTorchSGD all that Keras asks of an optimizer."""
+"""Our optimizers on this process's backend: their numbers; of PyTorchSGD all that Keras asks of an optimizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from keras_sgdr.optimizers import PyTorchSGD
-from parity_tests.optimizer_traces import ADAMWR_CASES, CASES, load_traces
 from tests.callbacks.probe import trained_embedding
 
 Array = NDArray[Any]
@@ -49,39 +48,6 @@ def assert_close(ours: list[Array], theirs: list[Array]) -> None:
 
 
 # The numbers
-
-
-@pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Float64 paths through a restart, of this backend and of PyTorch, from a process each."""
-    folder = tmp_path_factory.mktemp("traces")
-    return {
-        "torch": load_traces("torch", None, folder / "torch.npz"),
-        "keras": load_traces("keras", keras.backend.backend(), folder / "keras.npz"),
-    }
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_equals_torch_optim_sgd(case: str, traces: dict[str, dict[str, Any]]) -> None:
-    ours, theirs = traces["keras"][f"pytorch/{case}"], traces["torch"][f"pytorch/{case}"]
-    # 40 contracting updates of weights of order 1; PyTorch fuses the last multiply-add and rounds once less.
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=12 * np.finfo(np.float64).eps)
-
-
-@pytest.mark.parametrize("case", ADAMWR_CASES)
-def test_adamwr_equals_its_torch_twin(case: str, traces: dict[str, dict[str, Any]]) -> None:
-    ours, theirs = traces["keras"][f"adamwr/{case}"], traces["torch"][f"adamwr/{case}"]
-    # 40 updates of weights of order 1; an update has about ten roundings, of terms that are 0.1 of a weight.
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=40 * np.finfo(np.float64).eps)
-    # The control: the decay is there to be seen.
-    without = traces["torch"]["adamwr/plain"]
-    assert case == "plain" or np.abs(theirs - without).max() > 0.01
-
-
-@pytest.mark.parametrize("case", ["momentum", "nesterov", "momentum_decay"])
-def test_keras_s_own_sgd_does_not(case: str, traces: dict[str, dict[str, Any]]) -> None:
-    stock, theirs = traces["keras"][f"keras/{case}"], traces["torch"][f"pytorch/{case}"]
-    assert np.abs(stock - theirs).max() > 0.1
 
 
 @pytest.mark.parametrize(("optimizer_class", "end"), [(PyTorchSGD, -0.119), (keras.optimizers.SGD, -0.200)])

@@ -74,6 +74,7 @@ GRIDS = [
 ]
 
 
+@pytest.mark.no_cover  # `test_options` covers the same lines, and it would take twice as long.
 @pytest.mark.parametrize(("T_0", "T_mult", "steps_per_epoch"), GRIDS, ids=str)
 def test_every_boundary_and_its_neighbours(T_0: Fraction, T_mult: Fraction, steps_per_epoch: int) -> None:
     begins = boundaries(T_0, T_mult, steps_per_epoch, first=100, spread=50)

@@ -7,9 +7,6 @@ import importlib.util
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 from parity_tests.cases import RATE_CASES, RateCase
 from parity_tests.incumbents.adapters import INCUMBENTS, Incumbent, needs, positions
 from parity_tests.rates import cycles, exact_rates
+from parity_tests.runs import start
 
 __all__ = ["Result", "compare", "installed", "markdown"]
 
@@ -91,16 +89,7 @@ def rates_of(incumbents: Sequence[Incumbent], cases: Sequence[RateCase]) -> dict
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.npz"
         chosen = json.dumps([names, [case.name for case in cases]])
-        finished = subprocess.run(
-            [sys.executable, "-m", "parity_tests.incumbents.adapters", chosen, str(path)],
-            cwd=Path(__file__).resolve().parents[2],
-            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if finished.returncode != 0:
-            raise RuntimeError(f"{', '.join(names)} failed: {finished.stderr}")
+        start("parity_tests.incumbents.adapters", chosen, path)
         found: dict[str, dict[str, Array]] = {name: {} for name in names}
         with np.load(path) as arrays:
             for key in arrays.files:
