@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "max_gap",
     "prepare",
     "read_runs",
+    "read_traces",
     "sides",
     "start",
     "traces",
@@ -129,12 +130,7 @@ def traces(side: Side, runs: Mapping[str, Run], folder: Path) -> dict[str, Trace
         if not out.exists():
             (folder / f"{stem}.json").write_text(config)
             start(f"parity_tests.{side}_run", folder / f"{stem}.json", out)
-    found: dict[str, Trace] = {name: {} for name in runs}
-    with np.load(out) as arrays:
-        for key in arrays.files:
-            name, _, array = key.partition("/")
-            found[name][array] = arrays[key]
-    return found
+    return read_traces(out, runs)
 
 
 def prepare(folder: Path, images: Path | None, weights: Path | None) -> dict[str, Any]:
@@ -217,6 +213,16 @@ def write_traces(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
     unfinished = path.with_suffix(".part.npz")
     np.savez(unfinished, **{f"{name}/{key}": value for name, trace in found.items() for key, value in trace.items()})
     unfinished.rename(path)
+
+
+def read_traces(path: Path, names: Iterable[str]) -> dict[str, Trace]:
+    """The arrays that a file holds under "NAME/ARRAY", by both; a name without any has none."""
+    found: dict[str, Trace] = {name: {} for name in names}
+    with np.load(path) as arrays:
+        for key in arrays.files:
+            name, _, array = key.partition("/")
+            found[name][array] = arrays[key]
+    return found
 
 
 def max_gap(ours: NDArray[Any], theirs: NDArray[Any]) -> float:

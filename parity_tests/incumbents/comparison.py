@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from parity_tests.cases import RATE_CASES, RateCase
 from parity_tests.incumbents.adapters import INCUMBENTS, Incumbent, needs, positions
 from parity_tests.rates import cycles, exact_rates
-from parity_tests.runs import start
+from parity_tests.runs import read_traces, start
 
 __all__ = ["Result", "compare", "installed", "markdown"]
 
@@ -90,12 +90,7 @@ def rates_of(incumbents: Sequence[Incumbent], cases: Sequence[RateCase]) -> dict
         path = Path(folder) / "rates.npz"
         chosen = json.dumps([names, [case.name for case in cases]])
         start("parity_tests.incumbents.adapters", chosen, path)
-        found: dict[str, dict[str, Array]] = {name: {} for name in names}
-        with np.load(path) as arrays:
-            for key in arrays.files:
-                name, _, case = key.partition("/")
-                found[name][case] = arrays[key]
-    return found
+        return read_traces(path, names)
 
 
 def add(result: Result, case: RateCase, reach: str, rates: Array) -> None:
