@@ -101,7 +101,7 @@ multiples of the bound.
 {controls(level["L1"])}
 ## L2: trajectories in float64
 
-The small net over 252 updates and five restarts, ResNet-50 over 15 and one, both resumed in mid-cycle.
+The small net over 224 updates and five restarts, ResNet-50 over 12 and one, both resumed in mid-cycle.
 
 {agreement(level["L2"])}
 {controls(level["L2"])}

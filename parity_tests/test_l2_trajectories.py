@@ -14,14 +14,14 @@ from parity_tests.tolerances import CONTROL, TRAJECTORY, UNRECONCILED
 
 Pair = tuple[dict[str, Trace], dict[str, Trace]]
 
-# Restarts after 1, 3, 7, 15 and 31 epochs, the checkpoint within the cycle that ends at 31; and after 1 epoch, the
-# checkpoint within the cycle that ends at 3.
-SMALL: dict[str, Any] = {"eta_max": 0.01, "epochs": 63, "steps": 4, "checkpoint": 20}
+# 224 updates and restarts after 1, 3, 7, 15 and 31 epochs, the checkpoint within the cycle that ends at 31.
+# The ResNet: 12 updates and a restart after 1 epoch, the checkpoint within the cycle that ends at 3.
+SMALL: dict[str, Any] = {"eta_max": 0.01, "epochs": 32, "steps": 7, "checkpoint": 20}
 RESNET: dict[str, Any] = {
     "net": "resnet50",
     "eta_max": 0.001,
     "epochs": 3,
-    "steps": 5,
+    "steps": 4,
     "batch_size": 4,
     "validation": 8,
     "checkpoint": 2,

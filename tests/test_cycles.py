@@ -38,7 +38,8 @@ from tests.literal import (
 @pytest.mark.parametrize("T_mult", FACTORS, ids=str)
 @pytest.mark.parametrize("T_0", LENGTHS, ids=str)
 def test_every_boundary_and_its_neighbours(T_0: Fraction, T_mult: Fraction, steps_per_epoch: int) -> None:
-    updates = around(boundaries(T_0, T_mult, steps_per_epoch, first=2000, spread=500))
+    begins = boundaries(T_0, T_mult, steps_per_epoch, first=500, spread=500)
+    updates = around(begins)
     # 0.001 + (0.01 - 0.001) is not 0.01 in float64: the peak must be exact all the same.
     restarts = WarmRestarts(float(T_0), float(T_mult), eta_max=0.01, eta_min=0.001)
     rates = restarts.on_grid(steps_per_epoch, UPDATES + 2).rates(np.array(updates))
@@ -47,7 +48,7 @@ def test_every_boundary_and_its_neighbours(T_0: Fraction, T_mult: Fraction, step
     assert exactly.any()
     np.testing.assert_array_equal(rates[exactly], 0.01)
     # An update just after a boundary between two updates may round to the peak; one before a boundary does not.
-    before = np.isin(updates, np.array([math.ceil(b) - 1 for b in boundaries(T_0, T_mult, steps_per_epoch, 2000, 500)]))
+    before = np.isin(updates, [math.ceil(begin) - 1 for begin in begins])
     assert np.all(rates[before & ~exactly] != 0.01)
     expected = literal_rates(updates, steps_per_epoch, T_0, T_mult, 0.01, 0.001)
     np.testing.assert_allclose(rates, expected, rtol=0, atol=FLOAT64 * 0.01)
