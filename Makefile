@@ -7,30 +7,40 @@ ANTS_BEES_DIR ?= $(abspath $(wildcard ../shared/data/hymenoptera_data))
 SGDR_WEIGHTS ?= $(abspath $(firstword $(wildcard ../shared/weights/*.safetensors)))
 export ANTS_BEES_DIR SGDR_WEIGHTS
 
+# Tests that hold on every backend; the rest of tests/ is about TensorFlow or about none.
+BACKEND_TESTS := tests/callbacks tests/data/test_augment.py tests/data/test_pipeline.py \
+	$(addprefix tests/test_,schedules.py optimizers.py adamwr.py range_test.py ensembles.py)
+
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
+# Measuring coverage makes tests half as slow again, so each test is measured once: those of all backends on PyTorch.
+COVERED := $(PYTEST) --cov --cov-append --cov-report=
 
 # A stamp a set of requirements, as old as the last install. `dev` holds all of `study`, so a demo is content with it.
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: test test-tensorflow test-torch test-jax test-parity demo lint parity bench ensembles figures notebook wheel clean erase-coverage
+.PHONY: test test-units test-tensorflow test-jax test-torch test-parity demo lint parity bench ensembles figures notebook wheel clean erase-coverage
 .NOTPARALLEL:
 
-test: erase-coverage test-tensorflow test-torch test-jax test-parity
+test: erase-coverage test-units test-torch test-tensorflow test-jax test-parity
 	$(PYTHON) -m coverage report --fail-under=95
 
 # Two workers share the cores: more threads in each would only wait for one another.
-test-tensorflow test-torch test-jax test-parity parity: export OMP_NUM_THREADS := 1
+test-units test-tensorflow test-jax test-torch test-parity parity: export OMP_NUM_THREADS := 1
 
 # On JAX most tests compile small models that another test has compiled, too small for JAX's own idea of what to keep.
 test-jax: export JAX_COMPILATION_CACHE_DIR := $(abspath .jax_cache)
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 
-# On TensorFlow all tests, on the others those that depend on the backend: see tests/conftest.py.
-test-tensorflow test-torch: COVERAGE := --cov --cov-append --cov-report=
-test-tensorflow test-torch test-jax: test-%: $(DEV)
-	KERAS_BACKEND=$* $(PYTEST) $(COVERAGE) tests
+test-units: $(DEV)
+	KERAS_BACKEND=tensorflow $(COVERED) tests $(addprefix --ignore=,$(BACKEND_TESTS))
+
+test-torch: $(DEV)
+	KERAS_BACKEND=torch $(COVERED) $(BACKEND_TESTS)
+
+test-tensorflow test-jax: test-%: $(DEV)
+	KERAS_BACKEND=$* $(PYTEST) $(BACKEND_TESTS)
 
 # A module to a worker: its tests share trainings, for which a second worker would only wait.
 test-parity: $(DEV)

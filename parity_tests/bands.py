@@ -60,7 +60,7 @@ class Regime:
 REGIMES = {
     "short": Regime(
         largest,
-        {"eta_max": 0.001, "epochs": 3, "steps": 4, "batch_size": 4, "validation": 8},
+        {"eta_max": 0.001, "epochs": 3, "steps": 4, "batch_size": 4},
         ("schedule off by one update", "two images swapped"),
     ),
     "calm": Regime(largest, {"eta_max": 0.001, "epochs": 6, "steps": 10}),
