@@ -106,17 +106,15 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         with keras.name_scope(self.name):
             integer, real = _kinds()
             k = ops.cast(step, integer)
-            r = ops.maximum(k - grid.origin, 0) if grid.origin else k
-            block = _constant(0, integer)
-            if grid.period is not None:
-                block, r = r // grid.period, r % grid.period
+            after_warmup = ops.maximum(k - grid.origin, 0) if grid.origin else k
+            r = after_warmup if grid.period is None else after_warmup % grid.period
             j = _constant(0, integer)
             if len(grid.first) > 1:
                 found = ops.searchsorted(_constant(grid.first, integer), ops.reshape(r, (1,)), side="right")
                 j = ops.cast(ops.reshape(found, ()), integer) - 1
             number = j
             if grid.period is not None and len(grid.eta_max) > 1:
-                number = ops.minimum(block * len(grid.first) + j, len(grid.eta_max) - 1)
+                number = ops.minimum(after_warmup // grid.period * len(grid.first) + j, len(grid.eta_max) - 1)
 
             def of_cycle(values: NDArray[Any], index: Any, kind: str = real) -> Any:
                 # Each operation costs time in every step, so what is the same in all cycles is not looked up.
