@@ -11,22 +11,36 @@ export ANTS_BEES_DIR SGDR_WEIGHTS
 BACKEND_TESTS := tests/callbacks tests/data/test_augment.py tests/data/test_pipeline.py \
 	$(addprefix tests/test_,schedules.py optimizers.py adamwr.py range_test.py ensembles.py)
 
-PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
-# Measuring coverage makes tests half as slow again, so each test is measured once: those of all backends on PyTorch.
-COVERED := $(PYTEST) --cov --cov-append --cov-report=
+# Processes that share the tests of a suite that is run alone.
+WORKERS ?= 2
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
+
+# Two suites at a time, each in one process: workers would import TensorFlow and set up the modules' fixtures twice.
+# In this order parity and units, which train ResNets, do not meet: they would wait for memory.
+SUITES := test-tensorflow test-parity test-units test-jax test-torch
+SIDE_BY_SIDE := --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) WORKERS=0
 
 # A stamp a set of requirements, as old as the last install. `dev` holds all of `study`, so a demo is content with it.
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: test test-units test-tensorflow test-jax test-torch test-parity demo lint parity bench ensembles figures notebook wheel clean erase-coverage
-.NOTPARALLEL:
+.PHONY: test $(SUITES) coverage demo lint parity bench ensembles figures notebook wheel clean
 
-test: erase-coverage test-units test-torch test-tensorflow test-jax test-parity
+test: $(DEV)
+	@echo "$(words $(SUITES)) suites, two at a time; each is printed when it has ended."
+	$(MAKE) $(SIDE_BY_SIDE) $(SUITES)
+
+# Tests take half as long again where it is measured, and other backends than PyTorch bring no line that these do not.
+coverage: $(DEV)
+	$(MAKE) $(SIDE_BY_SIDE) COV="--cov --cov-report=" test-units test-torch
+	$(PYTHON) -m coverage combine .coverage.test-units .coverage.test-torch
 	$(PYTHON) -m coverage report --fail-under=95
 
-# Two workers share the cores: more threads in each would only wait for one another.
-test-units test-tensorflow test-jax test-torch test-parity parity: export OMP_NUM_THREADS := 1
+# Processes share the cores: more threads in each would only wait for one another.
+$(SUITES) parity: export OMP_NUM_THREADS := 1
+$(SUITES) parity: export TF_NUM_INTRAOP_THREADS := 1
+$(SUITES) parity: export TF_NUM_INTEROP_THREADS := 1
+test-units test-torch: export COVERAGE_FILE = .coverage.$@
 
 # On JAX most tests compile small models that another test has compiled, too small for JAX's own idea of what to keep.
 test-jax: export JAX_COMPILATION_CACHE_DIR := $(abspath .jax_cache)
@@ -34,10 +48,10 @@ test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 
 test-units: $(DEV)
-	KERAS_BACKEND=tensorflow $(COVERED) tests $(addprefix --ignore=,$(BACKEND_TESTS))
+	KERAS_BACKEND=tensorflow $(PYTEST) $(COV) tests $(addprefix --ignore=,$(BACKEND_TESTS))
 
 test-torch: $(DEV)
-	KERAS_BACKEND=torch $(COVERED) $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(PYTEST) $(COV) $(BACKEND_TESTS)
 
 test-tensorflow test-jax: test-%: $(DEV)
 	KERAS_BACKEND=$* $(PYTEST) $(BACKEND_TESTS)
@@ -45,9 +59,6 @@ test-tensorflow test-jax: test-%: $(DEV)
 # A module to a worker: its tests share trainings, for which a second worker would only wait.
 test-parity: $(DEV)
 	$(PYTEST) --dist loadfile --no-loadscope-reorder parity_tests
-
-erase-coverage: $(DEV)
-	$(PYTHON) -m coverage erase
 
 demo: $(STUDY)
 	$(PYTHON) examples/finetune_ants_bees.py --output runs/demo $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))
