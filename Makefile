@@ -13,7 +13,7 @@ BACKEND_TESTS := tests/callbacks tests/data/test_augment.py tests/data/test_pipe
 
 # Processes that share the tests of a suite that is run alone.
 WORKERS ?= 2
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(COV)
 
 # Two suites at a time, each in one process: workers would import TensorFlow and set up the modules' fixtures twice.
 # In this order parity and units, which train ResNets, do not meet: they would wait for memory.
@@ -31,16 +31,18 @@ test: $(DEV)
 	$(MAKE) $(SIDE_BY_SIDE) $(SUITES)
 
 # Tests take half as long again where it is measured, and other backends than PyTorch bring no line that these do not.
+COVERED := test-units test-torch
+
 coverage: $(DEV)
-	$(MAKE) $(SIDE_BY_SIDE) COV="--cov --cov-report=" test-units test-torch
-	$(PYTHON) -m coverage combine .coverage.test-units .coverage.test-torch
+	$(MAKE) $(SIDE_BY_SIDE) COV="--cov --cov-report=" $(COVERED)
+	$(PYTHON) -m coverage combine $(addprefix .coverage.,$(COVERED))
 	$(PYTHON) -m coverage report --fail-under=95
 
 # Processes share the cores: more threads in each would only wait for one another.
 $(SUITES) parity: export OMP_NUM_THREADS := 1
 $(SUITES) parity: export TF_NUM_INTRAOP_THREADS := 1
 $(SUITES) parity: export TF_NUM_INTEROP_THREADS := 1
-test-units test-torch: export COVERAGE_FILE = .coverage.$@
+$(COVERED): export COVERAGE_FILE = .coverage.$@
 
 # On JAX most tests compile small models that another test has compiled, too small for JAX's own idea of what to keep.
 test-jax: export JAX_COMPILATION_CACHE_DIR := $(abspath .jax_cache)
@@ -48,12 +50,9 @@ test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 
 test-units: $(DEV)
-	KERAS_BACKEND=tensorflow $(PYTEST) $(COV) tests $(addprefix --ignore=,$(BACKEND_TESTS))
+	KERAS_BACKEND=tensorflow $(PYTEST) tests $(addprefix --ignore=,$(BACKEND_TESTS))
 
-test-torch: $(DEV)
-	KERAS_BACKEND=torch $(PYTEST) $(COV) $(BACKEND_TESTS)
-
-test-tensorflow test-jax: test-%: $(DEV)
+test-tensorflow test-jax test-torch: test-%: $(DEV)
 	KERAS_BACKEND=$* $(PYTEST) $(BACKEND_TESTS)
 
 # A module to a worker: its tests share trainings, for which a second worker would only wait.
