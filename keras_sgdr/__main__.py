@@ -1,4 +1,4 @@
-"""`python -m keras_sgdr`."""
+"""The command line, as `python -m keras_sgdr`."""
 
 import sys
 

@@ -1,173 +1,173 @@
 """The command line: `keras-sgdr --help`, or `python -m keras_sgdr --help`.
 
-Each function in `COMMANDS` is a subcommand; its arguments are the options, and its docstring is the help.
+Each command is a function whose arguments are the options that `parser` declares.
 """
 
 from __future__ import annotations
 
-import importlib
+import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 from zipfile import BadZipFile
 
+import keras
 import numpy as np
 
-from keras_sgdr.cycles import WarmRestarts
-from keras_sgdr.ensembles import SnapshotEnsemble
-from keras_sgdr.planning import HEADINGS
+import keras_sgdr.optimizers  # noqa: F401  # A model compiled with one of them loads.
+from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr.plotting import STROKES, plot_learning_rate
-from keras_sgdr.snapshots import Manifest
+from keras_sgdr.schedules import WarmRestarts
+from keras_sgdr.snapshots import Manifest, SnapshotEnsemble
 
-if TYPE_CHECKING:
-    import tyro
+__all__ = ["ensemble", "main", "parser", "plan", "plot", "run", "snapshots"]
 
-__all__ = ["COMMANDS", "main", "plan", "plot", "run"]
+
+# What a command can fail with that is not a fault of the program: wrong values, files and missing packages.
+_REFUSALS = (
+    ArithmeticError,
+    BadZipFile,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
 def plot(
     epochs: int,
-    T_0: str = "10",
-    T_mult: str = "2",
-    eta_max: float = 1.0,
-    eta_min: float = 0.0,
-    eta_max_decay: float = 1.0,
-    warmup: str = "0",
-    log: bool = False,
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("learning_rate.png"),
+    T_0: str | None,
+    T_mult: str,
+    eta_max: float,
+    eta_min: float,
+    eta_max_decay: float,
+    warmup: str,
+    log: bool,
+    output: Path,
 ) -> None:
-    """Draw the learning rate over the epochs.
-
-    Args:
-        epochs: Epochs to draw.
-        T_0: Length of the first cycle in epochs; a number or a fraction, such as 1/3.
-        T_mult: Factor from one cycle's length to the next.
-        eta_max: Learning rate at every restart.
-        eta_min: Learning rate that a cycle anneals to.
-        eta_max_decay: Factor on eta_max at each restart.
-        warmup: Epochs of linear rise before the first cycle.
-        log: Draw the learning rate on a logarithmic scale.
-        output: Picture to write; its ending says the format.
-    """
+    """Draw the learning rate over the epochs."""
+    integer("epochs", epochs, "Pass the epochs to draw.")
     restarts = WarmRestarts(T_0, T_mult, eta_max, eta_min, eta_max_decay=eta_max_decay, warmup=warmup)
-    _save(plot_learning_rate(restarts, epochs, log=log), output)
-    ends = ", ".join(f"{end:g}" for end in restarts.cycle_ends(epochs))
-    print(f"Cycles end after epochs: {ends or 'none'}. Written to {output}.")
+    schedule = restarts.for_fit(epochs, eta_max)
+    written = _save(plot_learning_rate(schedule, epochs, log=log), output)
+    ends = ", ".join(f"{end:g}" for end in schedule.cycle_ends(epochs))
+    print(f"Cycles end after epochs: {ends or 'none'}. Written to {written}.")
 
 
-def plan(
-    epochs: int,
-    cycles: int | None = None,
-    warmup: str = "0",
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
-) -> None:
-    """Propose cycles of which the last ends exactly at the budget.
-
-    Args:
-        epochs: The budget, in epochs.
-        cycles: Number of cycles to fit in; else all of 1 to 8 that last at least an epoch each.
-        warmup: Epochs of the budget that come before the first cycle.
-        output: Picture of the first few proposals to write.
-    """
-    proposals = WarmRestarts.plan(epochs, cycles, warmup=warmup)
-    # Here, as Keras brings it, but `import keras_sgdr` shall not.
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*HEADINGS, box=box.SIMPLE, title=f"{epochs} epochs")
-    for proposal in proposals:
-        table.add_row(*proposal.cells())
-    Console().print(table)
+def plan(epochs: int, n_cycles: int | None, warmup: str, output: Path | None) -> None:
+    """Propose cycles of which the last ends exactly at the budget."""
+    proposals = WarmRestarts.plan(epochs, n_cycles, warmup=warmup)
+    print(proposals)
     if output is not None:
         # As many as strokes tell apart.
-        named = {str(proposal): proposal.restarts() for proposal in proposals[: len(STROKES)]}
-        _save(plot_learning_rate(named, epochs), output)
-        print(f"Written to {output}.")
+        labels = [f"T_0={T_0}, T_mult={T_mult}, {cycles} cycles" for T_0, T_mult, cycles, *_ in proposals.rows]
+        schedules = dict(list(zip(labels, proposals, strict=True))[: len(STROKES)])
+        print(f"Written to {_save(plot_learning_rate(schedules, epochs), output)}.")
 
 
-def snapshots(directory: tyro.conf.Positional[Path]) -> None:
-    """List the snapshots of a folder, and check their files.
-
-    Args:
-        directory: Folder that a SnapshotCheckpoint wrote.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+def snapshots(directory: Path) -> None:
+    """List the snapshots of a folder, and check their files."""
     manifest = Manifest.read(directory)
-    names = list(dict.fromkeys(name for one in manifest.snapshots for name in one.metrics))
-    table = Table("cycle", "epoch", "update", "rate", *names, "file", box=box.SIMPLE, title=manifest.schedule)
-    for one in manifest.snapshots:
-        metrics = (f"{one.metrics[name]:.4f}" if name in one.metrics else "" for name in names)
-        update = "" if one.update is None else str(one.update)
-        table.add_row(str(one.cycle), f"{one.epoch:g}", update, f"{one.rate:.3g}", *metrics, one.file)
-    Console().print(table)
-    for one in manifest.snapshots:
-        manifest.path(one)
-    print(f"{len(manifest.snapshots)} files, whole and unchanged.")
+    names = list(dict.fromkeys(name for snapshot in manifest.snapshots for name in snapshot.metrics))
+    rows = [["cycle", "epoch", "update", "rate", *names, "file"]]
+    for snapshot in manifest.snapshots:
+        update = "" if snapshot.update is None else str(snapshot.update)
+        metrics = [f"{snapshot.metrics[name]:.4f}" if name in snapshot.metrics else "" for name in names]
+        rows.append([str(snapshot.cycle), f"{snapshot.epoch:g}", update, f"{snapshot.rate:.3g}", *metrics])
+        rows[-1].append(snapshot.file)
+    print(f"{manifest.schedule}\nBest by: {manifest.monitor}\n")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    for snapshot in manifest.snapshots:
+        manifest.path(snapshot)
+    print(f"\n{len(manifest.snapshots)} files, whole and unchanged.")
 
 
 def ensemble(
-    directory: tyro.conf.Positional[Path],
+    directory: Path,
     model: Path,
     data: Path,
-    select: Literal["all", "last", "best", "greedy"] = "all",
-    m: int | None = None,
-    monitor: str = "val_loss",
-    mode: Literal["auto", "min", "max"] = "auto",
-    from_logits: bool | None = None,
-    batch_size: int = 32,
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    select: Literal["all", "last", "best", "greedy"],
+    n_members: int | None,
+    from_logits: bool | None,
+    batch_size: int,
+    output: Path | None,
 ) -> None:
-    """Score the ensemble of a folder's snapshots and its members, and write its predictions.
-
-    Args:
-        directory: Folder that a SnapshotCheckpoint wrote.
-        model: A .keras file of the model that was trained; of its weights none are used.
-        data: An .npz file with the arrays x and, to score, y.
-        select: Which members.
-        m: How many.
-        monitor: Metric that says which is best.
-        mode: Whether less or more of it is better; auto goes by its name.
-        from_logits: Whether the model gives logits; else its compiled loss says.
-        batch_size: Samples in a batch.
-        output: An .npy file of the mean probabilities to write.
-    """
-    import keras
-
-    import keras_sgdr.optimizers  # noqa: F401  # A model compiled with one of them loads.
-
+    """Score the ensemble of a folder's snapshots and its members, and write its predictions."""
     # Opened here: where it is no archive, NumPy would leave it open.
     with data.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         x, y = arrays["x"], arrays["y"] if "y" in arrays.files else None
     if y is None and output is None:
-        raise ValueError(
-            "There must be labels to score by, or predictions to write. Received: data without y, and no output. Put "
-            "y into the .npz file, or pass -o."
-        )
-    loaded = keras.models.load_model(model)
-    chosen = SnapshotEnsemble.load(
+        rule = "There must be labels to score by, or predictions to write."
+        raise invalid(rule, "data without y, and no output", "Put y into the .npz file, or pass -o.")
+    members = SnapshotEnsemble.load(
         directory,
-        loaded,
+        keras.models.load_model(model),
         select,
-        m,
+        n_members,
         from_logits=from_logits,
-        monitor=monitor,
-        mode=mode,
         data=(x, y),
         batch_size=batch_size,
     )
     if y is not None:
-        print(chosen.report(x, y, batch_size))
+        print(members.report(x, y, batch_size))
     if output is not None:
-        np.save(output, chosen.predict(x, batch_size))
-        print(f"Written to {output}.")
+        written = output if output.suffix == ".npy" else Path(f"{output}.npy")  # As NumPy names it.
+        np.save(written, members.predict(x, batch_size))
+        print(f"Written to {written}.")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"plot": plot, "plan": plan, "snapshots": snapshots, "ensemble": ensemble}
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    words = argparse.ArgumentParser("keras-sgdr", description="SGDR, stochastic gradient descent with warm restarts.")
+    words.add_argument("--version", action="version", version=f"keras-sgdr {version('keras-sgdr')}")
+    commands = words.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function: Any) -> Any:
+        added = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(command=function)
+        return added.add_argument
+
+    option = command(plot)
+    option("--epochs", type=int, required=True, help="epochs to draw")
+    option(
+        "--T_0", help="length of the first cycle in epochs, a number or a fraction; unless given, there are 3 cycles"
+    )
+    option("--T_mult", default="2", help="factor from one cycle's length to the next (default: %(default)s)")
+    option("--eta_max", type=float, default=1.0, help="learning rate at every restart (default: %(default)s)")
+    option("--eta_min", type=float, default=0.0, help="learning rate that a cycle anneals to (default: %(default)s)")
+    option("--eta_max_decay", type=float, default=1.0, help="factor on eta_max at each restart (default: %(default)s)")
+    option("--warmup", default="0", help="epochs of linear rise before the first cycle (default: %(default)s)")
+    option("--log", action="store_true", help="draw the learning rate on a logarithmic scale")
+    picture = Path("learning_rate.png")
+    option("-o", "--output", type=Path, default=picture, help="picture to write (default: %(default)s)")
+
+    option = command(plan)
+    option("--epochs", type=int, required=True, help="the budget, in epochs")
+    option("--n_cycles", type=int, help="cycles to fit in; unless given, 1 to 8 that last at least an epoch each")
+    option("--warmup", default="0", help="epochs of the budget before the first cycle (default: %(default)s)")
+    option("-o", "--output", type=Path, help="picture of the first few proposals to write")
+
+    option = command(snapshots)
+    option("directory", type=Path, help="folder that a SnapshotCheckpoint wrote")
+
+    option = command(ensemble)
+    option("directory", type=Path, help="folder that a SnapshotCheckpoint wrote")
+    option("--model", type=Path, required=True, help=".keras file of the model; its weights are not used")
+    option("--data", type=Path, required=True, help=".npz file with the arrays x and, to score, y")
+    selections = ["all", "last", "best", "greedy"]
+    option("--select", choices=selections, default="all", help="which members (default: %(default)s)")
+    option("--n_members", type=int, help="how many of the last or the best; at most that with greedy")
+    logits = "whether the model gives logits; unless given, the loss that it was compiled with says so"
+    option("--from_logits", action=argparse.BooleanOptionalAction, default=None, help=logits)
+    option("--batch_size", type=int, default=32, help="samples in a batch (default: %(default)s)")
+    option("-o", "--output", type=Path, help=".npy file of the mean probabilities to write")
+    return words
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -177,30 +177,29 @@ def run(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; None takes those of this process.
 
     Raises:
-        ImportError: If tyro, or what the command needs, is not installed.
+        ImportError: If what the command needs is not installed.
         ValueError: If an option is out of range.
-        SystemExit: With status 2, if the words make no command; with 0, after help.
+        SystemExit: With status 2, if the words make no command; with 0, after help and the version.
     """
-    try:
-        # Into the module, since the options' annotations name it, which are looked at no sooner.
-        globals()["tyro"] = importlib.import_module("tyro")
-    except ModuleNotFoundError as error:
-        raise ImportError('The command line needs tyro: pip install "keras-sgdr[study]"') from error
-    tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="keras-sgdr", description="SGDR, stochastic gradient descent with warm restarts.", args=arguments
-    )
+    options = vars(parser().parse_args(arguments))
+    options.pop("command")(**options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`run`, with errors in one line. Returns the exit status."""
     try:
         run(arguments)
-    except (ImportError, LookupError, OSError, TypeError, ValueError, BadZipFile) as error:
+    except _REFUSALS as error:
         print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
 
-def _save(ax: Any, path: Path) -> None:
+def _save(ax: Any, path: Path) -> Path:
+    """Write a picture, a PNG where the name has no ending. Returns its path."""
+    rule, fix = "The picture must be written to a file.", "Pass a name such as learning_rate.png."
+    require(not path.is_dir(), rule, "output", str(path), fix)
+    path = path if path.suffix else path.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     ax.figure.savefig(path, dpi=150)
+    return path

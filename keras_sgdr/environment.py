@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware of this process, to be kept beside a result.
+    """Versions and hardware of this process, to be kept with a result.
 
     Returns:
         `versions`: of Python, Keras, NumPy, the backend and this package. `hardware`: name of the `cpu`, `cores` that
@@ -27,7 +28,9 @@ def environment() -> dict[str, Any]:
         "backend": backend,
         "versions": {
             "python": platform.python_version(),
-            **{package: version(package) for package in ("keras", "numpy", backend, "keras-sgdr")},
+            # Of the modules themselves: TensorFlow's comes with distributions of several names.
+            **{name: str(import_module(name).__version__) for name in ("keras", "numpy", backend)},
+            "keras-sgdr": version("keras-sgdr"),
         },
         "hardware": {"cpu": _cpu(), "cores": _cores(), "gpus": _gpus(backend)},
     }

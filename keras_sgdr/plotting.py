@@ -5,22 +5,21 @@ Lines differ in stroke and marker as well as in colour, so that they are told ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
-from math import ceil
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import keras
 import numpy as np
 
-from keras_sgdr.arguments import require
-from keras_sgdr.cycles import Schedule
-from keras_sgdr.evaluation import Report, Scores
+from keras_sgdr._checks import invalid, one_of
+from keras_sgdr._optional import load
+from keras_sgdr.range_test import RangeTest
+from keras_sgdr.schedules import Schedule
+from keras_sgdr.snapshots import Report, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from keras_sgdr.range_test import RangeTest
 
 __all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test"]
 
@@ -44,8 +43,7 @@ def plot_learning_rate(
     the last among them.
 
     Args:
-        schedules: A schedule (`WarmRestarts`, `StepDecay`, or what has their `learning_rates` and
-            `cycle_ends`), or several under the names that the legend is to give them.
+        schedules: A schedule, or several by their names in the legend.
         epochs: Epochs to draw.
         ax: Axes to draw on; new ones if None.
         steps_per_epoch: Updates in an epoch.
@@ -62,16 +60,16 @@ def plot_learning_rate(
     named = schedules if isinstance(schedules, Mapping) else {"": schedules}
     curves = {label: schedule.learning_rates(epochs, steps_per_epoch) for label, schedule in named.items()}
     foot = max(rates.max(initial=0.0) for rates in curves.values()) / 1000 if log else -np.inf
-    for (label, schedule), stroke, marker in zip(named.items(), cycle(STROKES), cycle(MARKERS), strict=False):
+    for (label, schedule), stroke, marker in zip(named.items(), *_looks(), strict=False):
         rates = np.maximum(curves[label], foot)
-        # Rounded first, since 1.1 epochs of 100 updates are 110.00000000000001 in floats.
-        ends = [ceil(round(end * steps_per_epoch, 6)) for end in schedule.cycle_ends(epochs)]
+        complete = itertools.takewhile(lambda cycle: cycle.end <= epochs, schedule.cycles(steps_per_epoch))
+        last_updates = [cycle.stop - 1 for cycle in complete]
         ax.plot(
-            [update / steps_per_epoch for update in range(len(rates))],
+            np.arange(len(rates)) / steps_per_epoch,
             rates,
             linestyle=stroke,
-            marker=marker if ends else None,
-            markevery=[end - 1 for end in ends[:: -(1 + len(ends) // MOST_MARKERS)]],
+            marker=marker if last_updates else None,
+            markevery=last_updates[:: -(1 + len(last_updates) // MOST_MARKERS)],
             label=label,
         )
     if log:
@@ -96,7 +94,7 @@ def plot_history(
     Args:
         history: What `fit` returned, or its `history` dictionary; of that the first entry counts as epoch 1.
         ax: Axes to draw on; new ones if None.
-        metrics: Names of the entries to draw, a line each.
+        metrics: Names of the entries to draw, one line for each.
         cycle_ends: Epochs that end a cycle, as from `WarmRestarts.cycle_ends`. A restart follows each, except
             where the run ends.
 
@@ -112,16 +110,14 @@ def plot_history(
     else:
         recorded, epochs = history, list(range(1, 1 + max(map(len, history.values()), default=0)))
     if missing := [name for name in metrics if name not in recorded]:
-        raise ValueError(
-            f"`metrics` must name entries of the history. Received: metrics={tuple(metrics)}, of which "
-            f"{', '.join(missing)} was not recorded. Pass some of: {', '.join(recorded)}."
-        )
-
+        received = f"metrics={tuple(metrics)}, of which {', '.join(missing)} was not recorded"
+        rule = "`metrics` must name entries of the history."
+        raise invalid(rule, received, f"Pass some of: {', '.join(recorded)}.")
     ax = _new_axes() if ax is None else ax
     restarts = [end for end in cycle_ends if epochs and epochs[0] <= end < epochs[-1]]
     for number, end in enumerate(restarts):
         ax.axvline(end, color="0.6", linewidth=0.8, zorder=0, label="" if number else "restart")
-    for name, stroke, marker in zip(metrics, cycle(STROKES), cycle(MARKERS), strict=False):
+    for name, stroke, marker in zip(metrics, *_looks(), strict=False):
         ends = [index for index, epoch in enumerate(epochs) if epoch in cycle_ends]
         ax.plot(
             epochs,
@@ -137,13 +133,13 @@ def plot_history(
     return ax
 
 
-def plot_range_test(found: RangeTest, ax: Axes | None = None) -> Axes:
+def plot_range_test(result: RangeTest, ax: Axes | None = None) -> Axes:
     """Draw a learning rate range test: losses over the rate, on a logarithmic scale, and the suggested peaks.
 
     The vertical axis ends at the highest smoothed loss before divergence, which may leave all bounds.
 
     Args:
-        found: What `find_learning_rate` returned.
+        result: What `find_learning_rate` returned.
         ax: Axes to draw on; new ones if None.
 
     Returns:
@@ -153,17 +149,17 @@ def plot_range_test(found: RangeTest, ax: Axes | None = None) -> Axes:
         ImportError: If no axes are given and matplotlib is not installed.
     """
     ax = _new_axes() if ax is None else ax
-    ax.plot(found.rates, found.losses, linestyle="", marker=".", color="0.7", label="loss of a batch")
-    ax.plot(found.smoothed_rates, found.smoothed_losses, linestyle="-", label="smoothed")
-    suggestions = ((found.suggested, "steepest descent"), (found.suggested_tenth, "a tenth of the minimum's"))
+    ax.plot(result.rates, result.losses, linestyle="", marker=".", color="0.7", label="loss of a batch")
+    ax.plot(result.smoothed_rates, result.smoothed_losses, linestyle="-", label="smoothed")
+    suggestions = ((result.suggested, "steepest descent"), (result.suggested_tenth, "a tenth of the minimum's"))
     for (rate, why), stroke, marker in zip(suggestions, STROKES[1:], MARKERS, strict=False):
         if rate is not None:
-            loss = np.interp(rate, found.smoothed_rates, found.smoothed_losses)
+            loss = np.interp(rate, result.smoothed_rates, result.smoothed_losses)
             ax.axvline(rate, color="0.4", linestyle=stroke, linewidth=0.8, zorder=0)
             ax.plot(rate, loss, linestyle=stroke, color="0.2", marker=marker, label=f"{rate:.2g}: {why}")
     ax.set_xscale("log")
-    bounded = found.smoothed_losses[:-1] if found.stopped == "diverged" else found.smoothed_losses
-    low, high = float(min(found.losses)), float(max(bounded))
+    bounded = result.smoothed_losses[:-1] if result.stopped == "diverged" else result.smoothed_losses
+    low, high = float(min(result.losses)), float(max(bounded))
     margin = 0.1 * (high - low) or 1.0
     ax.set_ylim(low - margin, high + margin)
     ax.set_xlabel("Learning rate")
@@ -175,7 +171,7 @@ def plot_range_test(found: RangeTest, ax: Axes | None = None) -> Axes:
 def plot_ensemble(
     report: Report, ax: Axes | None = None, *, score: Literal["loss", "accuracy", "calibration_error"] = "loss"
 ) -> Axes:
-    """Draw a score of each member, a point at its cycle, and of the ensemble, a line across.
+    """Draw a score of each member, as a point at its cycle, and of the ensemble, as a horizontal line.
 
     Args:
         report: What `SnapshotEnsemble.report` returned.
@@ -189,15 +185,9 @@ def plot_ensemble(
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If there is no such score.
     """
-    require(
-        score in Scores._fields,
-        f"`score` must be one of {', '.join(Scores._fields)}.",
-        "score",
-        score,
-        'Pass score="loss".',
-    )
+    one_of("score", score, Scores._fields)
     ax = _new_axes() if ax is None else ax
-    ax.plot(report.cycles, [getattr(one, score) for one in report.members], "o-", color="0.5", label="member")
+    ax.plot(report.cycles, [getattr(member, score) for member in report.members], "o-", color="0.5", label="member")
     ax.axhline(getattr(report.ensemble, score), color="black", linestyle="--", label="ensemble")
     ax.set_xticks(report.cycles)
     ax.set_xlabel("Cycle")
@@ -206,10 +196,11 @@ def plot_ensemble(
     return ax
 
 
+def _looks() -> tuple[Iterator[str], Iterator[str]]:
+    """Strokes and markers, begun again where they end."""
+    return itertools.cycle(STROKES), itertools.cycle(MARKERS)
+
+
 def _new_axes() -> Axes:
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        raise ImportError('Drawing needs matplotlib: pip install "keras-sgdr[plot]"') from error
-    _, ax = plt.subplots(layout="constrained")
+    _, ax = load("matplotlib.pyplot", "Drawing", "plot").subplots(layout="constrained")
     return ax

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
 
-from keras_sgdr.arguments import FloatArray, is_integer, is_number, require
-from keras_sgdr.trial import batches_without_end, copy_of_optimizer, lent, random_numbers_kept
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from keras_sgdr._checks import integer, invalid, is_number, positive, require
+from keras_sgdr._model_state import copy_of_optimizer, optimizer_replaced, random_state_restored
+from keras_sgdr.schedules.exact import FloatArray
 
 __all__ = ["RangeTest", "find_learning_rate"]
+
+# `x, y, sample_weight` in NumPy's arrays; None for what is missing.
+Batch: TypeAlias = tuple[Any, Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class RangeTest:
-    """What `find_learning_rate` found; a summary when printed.
+    """Losses over the learning rate, and the rates that they suggest; a summary when printed.
 
     The smoothed loss is an exponential mean over updates of rising rates, so it lags behind them. Its rate is the
     same mean of the logarithm of the rates: where the loss is a straight line over the logarithm of the rate, the
@@ -54,12 +55,6 @@ class RangeTest:
     suggested: float | None
     suggested_tenth: float | None
     stopped: Literal["diverged", "not finite", "end"]
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the losses over the rate, with the suggestions: `keras_sgdr.plotting.plot_range_test`."""
-        from keras_sgdr.plotting import plot_range_test
-
-        return plot_range_test(self, ax)
 
     def __str__(self) -> str:
         ends = {
@@ -106,10 +101,10 @@ def find_learning_rate(
     Example:
 
     >>> model.compile(keras.optimizers.SGD(momentum=0.9), loss="sparse_categorical_crossentropy")
-    >>> found = find_learning_rate(model, (x, y))
-    >>> print(found)
-    >>> found.plot()
-    >>> model.fit(x, y, epochs=70, callbacks=[SGDR(T_0=10, T_mult=2, eta_max=found.suggested)])
+    >>> result = find_learning_rate(model, (x, y))
+    >>> print(result)
+    >>> keras_sgdr.plotting.plot_range_test(result)
+    >>> model.fit(x, y, epochs=70, callbacks=[SGDR(T_0=10, T_mult=2, eta_max=result.suggested)])
 
     Args:
         model: A compiled model.
@@ -132,21 +127,18 @@ def find_learning_rate(
             last, or the very first loss is not finite.
     """
     _check(eta_min, eta_max, updates, batch_size, smoothing)
-    batches = batches_without_end(data, batch_size, seed)
-    with random_numbers_kept():
+    batches = map(_as_arrays, _shuffled(data, batch_size, seed) if isinstance(data, tuple) else _repeated(data))
+    with random_state_restored():
         first = next(batches)
         if not model.built:
             model(keras.tree.map_structure(keras.ops.convert_to_tensor, first[0]))
         optimizer = copy_of_optimizer(model, float(eta_min))
-        with lent(model, optimizer):
-            return _sweep(
-                model, optimizer, itertools.chain([first], batches), np.geomspace(eta_min, eta_max, updates), smoothing
-            )
+        with optimizer_replaced(model, optimizer):
+            rates = np.geomspace(eta_min, eta_max, updates)
+            return _sweep(model, optimizer, itertools.chain([first], batches), rates, smoothing)
 
 
-def _sweep(
-    model: Any, optimizer: Any, batches: Iterable[tuple[Any, Any, Any]], rates: FloatArray, smoothing: float
-) -> RangeTest:
+def _sweep(model: Any, optimizer: Any, batches: Iterable[Batch], rates: FloatArray, smoothing: float) -> RangeTest:
     window = _window(smoothing)
     losses: list[float] = []
     points: list[FloatArray] = []  # Smoothed log rate and loss.
@@ -172,41 +164,15 @@ def _sweep(
 
 
 def _check(eta_min: float, eta_max: float, updates: int, batch_size: int, smoothing: float) -> None:
-    require(
-        is_number(eta_min) and eta_min > 0,
-        "`eta_min` must be a finite positive number.",
-        "eta_min",
-        eta_min,
-        "Pass the rate to begin with, such as eta_min=1e-6.",
-    )
-    require(
-        is_number(eta_max) and eta_max > eta_min,
-        "`eta_max` must be a finite number above `eta_min`.",
-        "eta_max",
-        eta_max,
-        "Pass a rate at which training diverges, such as eta_max=10.",
-    )
-    require(
-        is_integer(updates, 20),
-        "`updates` must be an integer, at least 20.",
-        "updates",
-        updates,
-        "Pass as many updates as you have time for, such as updates=100.",
-    )
-    require(
-        is_integer(batch_size),
-        "`batch_size` must be a positive integer.",
-        "batch_size",
-        batch_size,
-        "Pass the number of samples in a batch, such as batch_size=32.",
-    )
-    require(
-        is_number(smoothing) and 0 <= smoothing < 1 and 2 * _window(smoothing) <= updates,
-        f"`smoothing` must be a number in [0, 1), with `1 / (1 - smoothing)` at most half of updates={updates}.",
-        "smoothing",
-        smoothing,
-        "Pass smoothing=0.9, or more updates.",
-    )
+    positive("eta_min", eta_min, "Pass the rate to begin with, such as eta_min=1e-6.")
+    rule = "`eta_max` must be a finite number above `eta_min`."
+    fix = "Pass a rate at which training diverges, such as eta_max=10."
+    require(is_number(eta_max) and eta_max > eta_min, rule, "eta_max", eta_max, fix)
+    integer("updates", updates, "Pass as many updates as you have time for, such as updates=100.", least=20)
+    integer("batch_size", batch_size, "Pass the number of samples in a batch, such as batch_size=32.")
+    valid = is_number(smoothing) and 0 <= smoothing < 1 and 2 * _window(smoothing) <= updates
+    rule = f"`smoothing` must be a number in [0, 1), with `1 / (1 - smoothing)` at most half of updates={updates}."
+    require(valid, rule, "smoothing", smoothing, "Pass smoothing=0.9, or more updates.")
 
 
 def _window(smoothing: float) -> int:
@@ -237,15 +203,54 @@ def _suggestions(
     return math.exp(log_rates[steepest]), math.exp(log_rates[lowest]) / 10
 
 
-def _loss(model: Any, batch: tuple[Any, Any, Any]) -> float:
+def _loss(model: Any, batch: Batch) -> float:
     """The batch's loss, before the update that this makes."""
     model.reset_metrics()  # Of which the loss is one, a running mean.
     logs = model.train_on_batch(*batch, return_dict=True)
-    require(
-        "loss" in logs,
-        'The model\'s `train_step` must return its loss under the name of "loss".',
-        "train_step's keys",
-        sorted(logs),
-        "Add it to what `train_step` returns.",
-    )
+    rule = 'The model\'s `train_step` must return its loss under the name of "loss".'
+    require("loss" in logs, rule, "train_step's keys", sorted(logs), "Add it to what `train_step` returns.")
     return float(logs["loss"])
+
+
+def _repeated(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches, begun again whenever they end."""
+    while True:
+        batch = None
+        for batch in batches:
+            yield batch
+        if batch is None:
+            raise invalid(
+                "`data` must be batches that last for all updates, or can be begun again.",
+                f"data={batches!r}, which has no more",
+                "Pass arrays, a list or a data set, or fewer `updates`.",
+            )
+
+
+def _shuffled(arrays: tuple[Any, ...], batch_size: int, seed: int) -> Iterator[Any]:
+    """Batches of arrays, in a new order at every pass; samples too few for a batch are left out of a pass."""
+    arrays = _as_arrays(arrays)
+    sizes = sorted({len(array) for array in keras.tree.flatten(arrays) if array is not None})
+    rule = "`data` must be arrays of equally many samples, at least 1."
+    fix = "Pass `(x, y)` or `(x, y, sample_weight)`; a list, not a tuple, of batches."
+    require(len(sizes) == 1 and sizes[0] > 0, rule, "samples", sizes, fix)
+    random = np.random.default_rng(seed)
+    size = min(batch_size, sizes[0])
+    while True:
+        order = random.permutation(sizes[0])
+        for begin in range(0, sizes[0] - size + 1, size):
+            chosen = order[begin : begin + size]
+            yield tuple(
+                None if part is None else keras.tree.map_structure(lambda array, i=chosen: array[i], part)
+                for part in arrays
+            )
+
+
+def _as_arrays(batch: Any) -> Batch:
+    """A batch in NumPy's arrays, whichever framework's they were."""
+    parts = keras.utils.unpack_x_y_sample_weight(batch)
+    x, y, weight = (None if part is None else keras.tree.map_structure(_as_array, part) for part in parts)
+    return x, y, weight
+
+
+def _as_array(tensor: Any) -> Any:
+    return tensor if isinstance(tensor, np.ndarray) else keras.ops.convert_to_numpy(tensor)

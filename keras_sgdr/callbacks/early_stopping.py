@@ -6,10 +6,10 @@ import math
 import warnings
 from typing import Any
 
-from keras_sgdr.arguments import is_integer, is_number, require
+from keras_sgdr._checks import at_least, integer
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import Mode, rises
+from keras_sgdr.snapshots import Mode, higher_is_better
 
 __all__ = ["CycleEarlyStopping"]
 
@@ -17,15 +17,16 @@ __all__ = ["CycleEarlyStopping"]
 class CycleEarlyStopping(CycleCallback):
     """Stops when the ends of cycles no longer improve, and restores the weights of the best of them.
 
-    A metric is judged at the end of each cycle only: within one it rises after the restart, which says nothing. When
-    training ends, stopped or not, the model has the weights of the best cycle end, if there was one. Those that it had
-    are not lost: they are in `last_weights`. A `fit` that an exception leaves restores nothing.
+    A metric is judged at the end of each cycle only: within one it rises after the restart, which says nothing. Where
+    it has stopped the training, the model has the weights of the best cycle end afterwards, and `last_weights` those
+    that it had. A training that was not stopped, or that an exception has ended, keeps its weights.
 
     Args:
         monitor: Metric to judge by.
         patience: Cycles without improvement after which training stops.
         min_delta: Change that counts as an improvement, at least 0.
         mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
+        restore_best_weights: Whether to restore the weights of the best cycle end where it has stopped the training.
         sgdr: The `SGDR` callback whose cycles are followed; None finds it among the callbacks of the `fit`.
         verbose: 1 prints a line when it stops and when it restores.
 
@@ -33,8 +34,8 @@ class CycleEarlyStopping(CycleCallback):
         best_cycle: Number of the best cycle, from 1; None before the first end.
         best: The metric at its end.
         stopped_cycle: Number of the cycle after which training was stopped; None if it was not.
-        last_weights: After training, the weights (as of `model.get_weights`) in whose place the best were put; None
-            where nothing was replaced.
+        last_weights: After training, the weights (as of `model.get_weights`) that were replaced by the best; None
+            where none were.
 
     Raises:
         ValueError: At construction, for a value out of range. A cycle's end without the metric (validation metrics are
@@ -47,51 +48,36 @@ class CycleEarlyStopping(CycleCallback):
         patience: int = 1,
         min_delta: float = 0.0,
         mode: Mode = "auto",
+        restore_best_weights: bool = True,
         *,
         sgdr: SGDR | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__(sgdr)
-        require(
-            is_integer(patience),
-            "`patience` must be a positive number of cycles.",
-            "patience",
-            patience,
-            "Pass patience=1 to stop after the first cycle that does not improve.",
-        )
-        require(
-            is_number(min_delta) and min_delta >= 0,
-            "`min_delta` must be a number, 0 or more.",
-            "min_delta",
-            min_delta,
-            "Pass the change that counts as an improvement.",
-        )
-        self._sign = -1 if rises(monitor, mode) else 1
+        integer("patience", patience, "Pass patience=1 to stop after the first cycle that does not improve.")
+        at_least("min_delta", min_delta, 0, "Pass the change that counts as an improvement.")
+        self._sign = -1 if higher_is_better(monitor, mode) else 1
         self.monitor, self.patience, self.min_delta = monitor, int(patience), min_delta
+        self.restore_best_weights = restore_best_weights
         self.verbose = verbose
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.best_cycle: int | None = None
         self.best = math.nan
         self.stopped_cycle: int | None = None
         self.last_weights: list[Any] | None = None
         self._best_weights: list[Any] | None = None
         self._waited = 0
-        self._newer = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self._forget()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_begin(epoch, logs)
-        self._newer = True
+        self._reset()
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
         number = end.cycle.index + 1
         if self.monitor not in logs:
-            # Not worth a training that has come this far.
+            # A warning: an error would end a training that has come this far.
             warnings.warn(
                 f"`monitor` must be a metric of a cycle's end. Received: monitor={self.monitor!r}, which cycle "
                 f"{number} lacks, so it is not judged. Pass one that it has: {', '.join(logs) or 'none'}.",
@@ -102,9 +88,8 @@ class CycleEarlyStopping(CycleCallback):
         better = self._sign * (self.best - value) > self.min_delta or math.isnan(self.best)
         if better and not math.isnan(value):
             self.best, self.best_cycle = value, number
-            self._best_weights = self.model.get_weights()
+            self._best_weights = self.model.get_weights() if self.restore_best_weights else None
             self._waited = 0
-            self._newer = end.batches != self._batches
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -117,7 +102,7 @@ class CycleEarlyStopping(CycleCallback):
                 )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._best_weights is not None and self._newer:
+        if self._best_weights is not None and self.stopped_cycle is not None:
             self.last_weights = self.model.get_weights()
             self.model.set_weights(self._best_weights)
             if self.verbose:

@@ -1,4 +1,4 @@
-"""Images to fine-tune on: ants and bees, real or drawn, and batches of them."""
+"""Images of ants and bees, real or drawn, their augmentation, and batches of them for `fit`."""
 
 from keras_sgdr.data import ants_bees
 from keras_sgdr.data.augment import center_crop, random_resized_crop_flip

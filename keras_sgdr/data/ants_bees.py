@@ -1,10 +1,11 @@
-"""The ants and bees of the PyTorch transfer-learning tutorial, in the manner of `keras.datasets`."""
+"""The images of ants and bees of PyTorch's transfer-learning tutorial, loaded like a `keras.datasets` module."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,53 +13,90 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["classes", "find", "load_data"]
+from keras_sgdr import _optional
+from keras_sgdr._checks import integer, invalid
+from keras_sgdr.data.drawn import drawn_insects
+
+__all__ = ["classes", "find", "load_data", "load_or_draw"]
 
 classes = ("ants", "bees")
 
 URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
-# torchvision's list: it is what leaves the stray imageNotFound.gif out.
+# torchvision's list, which leaves out the stray imageNotFound.gif.
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
 Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def load_data(path: str | os.PathLike[str] | None = None, image_size: int = 256) -> tuple[Split, Split]:
-    """Loads the ants/bees images: 244 for training and 153 for validation.
+    """Load the images: 244 for training and 153 for validation.
 
-    The images are those of `find(path)`; where it finds none, the tutorial's archive (47 MB) is downloaded
-    into Keras's cache and extracted there. Each image is decoded by Pillow, resized (bilinear, antialiased)
-    until its shorter side is `image_size` and cropped to the central square, pixel for pixel as torchvision's
-    `Resize` and `CenterCrop` do. Classes and, within one, file names are in sorted order, so the arrays are
-    the same everywhere.
+    The images are those of `find(path)`; where there are none, the tutorial's archive (47 MB) is downloaded into
+    Keras's cache and extracted there. Each image is decoded by Pillow, resized (bilinear, antialiased) until its
+    shorter side is `image_size`, and cropped to the central square, pixel for pixel as torchvision's `Resize` and
+    `CenterCrop` do. Classes, and file names within a class, are in sorted order, so the arrays are the same everywhere.
+
+    Example:
+
+    >>> (x, y), (x_val, y_val) = ants_bees.load_data(image_size=224)
+    >>> x.shape, x_val.shape
+    ((244, 224, 224, 3), (153, 224, 224, 3))
 
     Args:
-        path: Folder that holds `train/ants`, `train/bees`, `val/ants` and `val/bees`. Default: see `find`.
+        path: Folder that holds `train/ants`, `train/bees`, `val/ants` and `val/bees`. None: see `find`.
         image_size: Side of the square images, in pixels.
 
     Returns:
-        `(x_train, y_train), (x_val, y_val)`: images as uint8 RGB of shape `(N, image_size, image_size, 3)`,
-        labels as int64 of shape `(N,)`, 0 for ants and 1 for bees.
+        `(x_train, y_train), (x_val, y_val)`: images as uint8 RGB of shape `(N, image_size, image_size, 3)`, labels as
+        int64 of shape `(N,)`, 0 for ants and 1 for bees.
 
     Raises:
-        ValueError: A folder lacks one of the four subfolders or has no image in it, or `image_size` is not
-            positive.
-        ImportError: Pillow is not installed.
+        ValueError: If a folder lacks one of the four subfolders or has no image in it, or `image_size` is not a
+            positive integer.
+        ImportError: If Pillow is not installed.
+        ConnectionError: If there are no images and the archive cannot be downloaded.
     """
-    if image_size < 1:
-        raise ValueError(
-            f"`image_size` must be a positive number of pixels. Received: image_size={image_size}. "
-            "Pass the side of the square images, such as image_size=256."
-        )
+    integer("image_size", image_size, "Pass the side of the square images in pixels, such as image_size=256.")
     folder = find(path) or _download()
     return _load_split(folder / "train", image_size), _load_split(folder / "val", image_size)
 
 
-def find(path: str | os.PathLike[str] | None = None) -> Path | None:
-    """Finds the images on this machine, without a download.
+def load_or_draw(
+    path: str | os.PathLike[str] | None = None, image_size: int = 224, seed: int = 0
+) -> tuple[str, Split, Split]:
+    """Load the images for `batches(image_size=...)`, or draw insects where they can neither be found nor downloaded.
 
-    Looks at `path` if given, else at `$ANTS_BEES_DIR` if set, else at `data/hymenoptera_data` under the
-    working directory, else at what an earlier `load_data` downloaded.
+    Sides are 8/7 of `image_size`, as 256 is of 224; batches for validation are cropped to the centre. Images for
+    training have at least 256 pixels: random crops of small ones would be blurred by enlarging.
+
+    Args:
+        path: Folder of the images. None: see `find`.
+        image_size: Side of the images in a batch, in pixels.
+        seed: Seed of the drawings.
+
+    Returns:
+        What the images are, `"the real images"` or `"drawn insects"`; the training split, the validation split.
+
+    Raises:
+        ValueError: See `load_data`.
+        ImportError: If Pillow is not installed.
+    """
+    side = int(image_size) * 8 // 7
+    try:
+        train, _ = load_data(path, max(side, 256))
+        _, val = load_data(path, side)
+    except ConnectionError as error:
+        text = "Training on DRAWN INSECTS instead of ants and bees: the accuracy says nothing about real images."
+        warnings.warn(f"{error} {text}", stacklevel=2)
+        return "drawn insects", *drawn_insects(image_size=side, seed=seed)
+    return "the real images", train, val
+
+
+def find(path: str | os.PathLike[str] | None = None) -> Path | None:
+    """Find the images on this machine, without a download.
+
+    The folder is `path` if given, else `$ANTS_BEES_DIR` if set, else `data/hymenoptera_data` under the working
+    directory, else where an earlier `load_data` extracted the download.
 
     Args:
         path: Folder that holds `train/ants`, `train/bees`, `val/ants` and `val/bees`.
@@ -67,26 +105,27 @@ def find(path: str | os.PathLike[str] | None = None) -> Path | None:
         The folder, or None if there is none.
 
     Raises:
-        ValueError: The folder lacks one of the four subfolders.
+        ValueError: If the folder lacks one of the four subfolders.
     """
     if path is not None:
-        return _checked(Path(path), "`path`")
-    if named := os.environ.get("ANTS_BEES_DIR"):
-        return _checked(Path(named), "`$ANTS_BEES_DIR`")
+        return _with_subfolders(Path(path), "`path`")
+    if folder_of_user := os.environ.get("ANTS_BEES_DIR"):
+        return _with_subfolders(Path(folder_of_user), "`$ANTS_BEES_DIR`")
     for folder in (Path("data", "hymenoptera_data"), _cache() / "datasets" / "hymenoptera_data"):
         if folder.is_dir():
-            return _checked(folder, "The folder of ants and bees")
+            return _with_subfolders(folder, "The folder of ants and bees")
     return None
 
 
-def _checked(folder: Path, name: str) -> Path:
-    missing = [f"{split}/{kind}" for split in ("train", "val") for kind in classes]
-    missing = [subfolder for subfolder in missing if not (folder / subfolder).is_dir()]
+def _with_subfolders(folder: Path, name: str) -> Path:
+    """The folder, if it has the four subfolders."""
+    subfolders = [f"{split}/{kind}" for split in ("train", "val") for kind in classes]
+    missing = [subfolder for subfolder in subfolders if not (folder / subfolder).is_dir()]
     if missing:
-        raise ValueError(
-            f"{name} must hold the subfolders train/ants, train/bees, val/ants and val/bees. "
-            f"Received: {folder}, which lacks {', '.join(missing)}. Pass the folder into which "
-            "hymenoptera_data.zip was extracted, or none to download it."
+        raise invalid(
+            f"{name} must hold the subfolders train/ants, train/bees, val/ants and val/bees.",
+            f"{folder}, which lacks {', '.join(missing)}",
+            "Pass the folder into which hymenoptera_data.zip was extracted, or none to download it.",
         )
     return folder
 
@@ -96,28 +135,22 @@ def _load_split(folder: Path, image_size: int) -> Split:
     for label, kind in enumerate(classes):
         files = sorted(file for file in (folder / kind).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
-            raise ValueError(
-                f"Each class must have at least one image. Received: no image in {folder / kind}. "
-                "Extract hymenoptera_data.zip again."
-            )
+            rule = "Each class must have at least one image."
+            raise invalid(rule, f"no image in {folder / kind}", "Extract hymenoptera_data.zip again.")
         images += [_decode(file, image_size) for file in files]
         labels += [label] * len(files)
     return np.stack(images), np.array(labels, "int64")
 
 
 def _decode(file: Path, size: int) -> np.ndarray[Any, Any]:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError('Decoding images needs Pillow: pip install "keras-sgdr[study]"') from error
-    with Image.open(file) as opened:
+    pillow = _optional.load("PIL.Image", "Decoding images")
+    with pillow.open(file) as opened:
         image = opened.convert("RGB")
-    # The longer side is cut, not rounded, and a half pixel of the crop is rounded to even: as torchvision
-    # does.
+    # As in torchvision, the longer side is truncated, and a half pixel of the crop is rounded to even.
     shorter = min(image.size)
     width, height = (size * side // shorter for side in image.size)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    image = image.resize((width, height), pillow.Resampling.BILINEAR)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
@@ -126,19 +159,25 @@ def _cache() -> Path:
 
 
 def _download() -> Path:
-    # Where this folder cannot be made, get_file takes one that can be written.
+    # Where this folder cannot be created, `get_file` chooses one that can be written to.
     with contextlib.suppress(OSError):
         _cache().mkdir(parents=True, exist_ok=True)
-    archive = Path(keras.utils.get_file("hymenoptera_data.zip", URL, cache_dir=str(_cache())))
+    try:
+        archive = Path(keras.utils.get_file("hymenoptera_data.zip", URL, cache_dir=str(_cache())))
+    except Exception as error:  # Of no particular type in `get_file`.
+        fix = "Extract it from elsewhere, and pass the folder or set $ANTS_BEES_DIR."
+        raise ConnectionError(
+            f"The images must be on this machine or downloadable. Received: {error}. {fix}"
+        ) from error
     folder = archive.parent / "hymenoptera_data"
     if not folder.is_dir():
-        # Extracted elsewhere and renamed: a folder of that name is always whole.
+        # Extracted elsewhere and then renamed, so that a folder of that name is always complete.
         with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
-            extracted = _checked(_extract(archive, Path(temporary)), f"The archive {archive}")
+            extracted = _with_subfolders(_extract(archive, Path(temporary)), f"The archive {archive}")
             try:
                 extracted.rename(folder)
             except OSError:
-                if not folder.is_dir():  # Else another process was quicker.
+                if not folder.is_dir():  # Otherwise another process was faster.
                     raise
     return folder
 
@@ -147,9 +186,7 @@ def _extract(archive: Path, folder: Path) -> Path:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.namelist():
             if ".." in PurePosixPath(member).parts or member.startswith("/"):
-                raise ValueError(
-                    "Every member of the archive must lie inside of it. "
-                    f"Received: {member!r} in {archive}. Delete the file and download it again."
-                )
+                rule = "Every member of the archive must lie inside of it."
+                raise invalid(rule, f"{member!r} in {archive}", "Delete the file and download it again.")
         opened.extractall(folder)
     return folder / "hymenoptera_data"

@@ -1,4 +1,4 @@
-"""Crops of image batches, the same on every backend: eager, compiled, or inside of `tf.data`."""
+"""Random and central crops of image batches, the same on every backend: eager, compiled, or inside of `tf.data`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sgdr._checks import invalid
+
 __all__ = ["DRAWS", "center_crop", "random_resized_crop_flip", "resized_crop_flip"]
 
-TRIES = 10  # torchvision's: so many boxes are drawn until one fits into the image.
-DRAWS = 2 * TRIES + 3  # Uniform numbers an image: areas, ratios, top, left, flip.
+TRIES = 10  # As in torchvision: boxes that are drawn for an image, of which the first that fits is taken.
+DRAWS = 2 * TRIES + 3  # Uniform random numbers per image: areas, ratios, top, left, flip.
 
 
 def random_resized_crop_flip(
@@ -21,17 +23,16 @@ def random_resized_crop_flip(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Any:
-    """Crops a random box out of each image, resizes it to a square, and mirrors half of them.
+    """Crop a random box out of each image, resize it to a square, and mirror half of the images.
 
-    Boxes are distributed as those of torchvision's `RandomResizedCrop`: the area is uniform, the logarithm of
-    the aspect ratio is uniform, whole pixels, ten tries for a box that fits. (Where all ten fail, the first
-    is cut to fit; torchvision takes the central box.) Resizing is bilinear with antialias, as Pillow's.
+    Boxes have the distribution of torchvision's `RandomResizedCrop`: uniform area, uniform logarithm of the aspect
+    ratio, whole pixels, ten tries for a box that fits. (Where all ten fail, the first is cut to fit; torchvision takes
+    the central box.) Resizing is bilinear and antialiased, as in Pillow.
 
     Args:
-        images: Batch of shape `(N, height, width, channels)`, of any number type.
+        images: Batch of shape `(N, height, width, channels)`, of any numeric dtype.
         size: Side of the square output, in pixels.
-        seed: An integer gives the same crops at every call; a `keras.random.SeedGenerator` new ones at every
-            call.
+        seed: An integer gives the same crops at every call, a `keras.random.SeedGenerator` new ones.
         scale: Smallest and largest area of the box, as fractions of the image's.
         ratio: Smallest and largest aspect ratio (width / height) of the box.
 
@@ -49,10 +50,10 @@ def resized_crop_flip(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Any:
-    """The same as `random_resized_crop_flip`, as a function of the random numbers.
+    """`random_resized_crop_flip` as a function of the random numbers.
 
     Args:
-        images: Batch of shape `(N, height, width, channels)`, of any number type.
+        images: Batch of shape `(N, height, width, channels)`, of any numeric dtype.
         size: Side of the square output, in pixels.
         draws: float32 of shape `(N, DRAWS)`, uniform on [0, 1).
         scale: Smallest and largest area of the box, as fractions of the image's.
@@ -74,7 +75,7 @@ def resized_crop_flip(
 def boxes(
     draws: Any, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> tuple[Any, Any, Any, Any]:
-    """Boxes of `RandomResizedCrop`: top, left, height, width, each float32 of shape `(N,)`, whole pixels."""
+    """Boxes of `RandomResizedCrop`: top, left, height and width in whole pixels, each float32 of shape `(N,)`."""
     area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[:, :TRIES])
     log_ratio = math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * draws[:, TRIES : 2 * TRIES]
     heights = ops.round(ops.sqrt(area / ops.exp(log_ratio)))
@@ -90,7 +91,8 @@ def boxes(
 
 def _resize_weights(start: Any, length: Any, side: int, size: int) -> Any:
     """Matrices `(N, size, side)` that resize the pixels [start, start + length) of one axis to `size`."""
-    # A triangle as wide as an output pixel is in input pixels, at least 1: bilinear up, antialiased down.
+    # A triangle as wide as an output pixel, in input pixels, and at least 1: bilinear when enlarging, antialiased when
+    # reducing.
     step = length[:, None, None] / size
     centre = start[:, None, None] + (ops.arange(size, dtype="float32")[None, :, None] + 0.5) * step
     pixel = ops.arange(side, dtype="float32")[None, None, :]
@@ -102,23 +104,22 @@ def _resize_weights(start: Any, length: Any, side: int, size: int) -> Any:
 
 
 def center_crop(images: Any, size: int) -> Any:
-    """Cuts the central square out of each image.
+    """Crop the central square of each image.
 
     Args:
-        images: Batch of shape `(N, height, width, channels)`, of any number type.
+        images: Batch of shape `(N, height, width, channels)`, of any numeric dtype.
         size: Side of the square, in pixels, at most `height` and `width`.
 
     Returns:
         float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
 
     Raises:
-        ValueError: The images are smaller than `size`.
+        ValueError: If the images are smaller than `size`.
     """
     height, width = images.shape[1:3]
     if size > min(height, width):
-        raise ValueError(
-            f"`size` must be at most the images' height and width. Received: size={size}, images of "
-            f"{height} x {width} pixels. Load them larger, such as with image_size={size * 8 // 7}."
-        )
+        rule = "`size` must be at most the images' height and width."
+        fix = f"Load larger images, such as with image_size={size * 8 // 7}."
+        raise invalid(rule, f"size={size}, images of {height} x {width} pixels", fix)
     top, left = round((height - size) / 2), round((width - size) / 2)
     return ops.cast(images[:, top : top + size, left : left + size], "float32")

@@ -1,4 +1,4 @@
-"""Drawn ants and bees, for machines with neither the real images nor a network, and for tests."""
+"""Drawn images of ants and bees, for tests and for machines that can neither find nor download the real ones."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Split = tuple[Array, Array]
 
 
 def drawn_insects(n_train: int = 244, n_val: int = 153, image_size: int = 64, seed: int = 0) -> tuple[Split, Split]:
-    """Draws ants (three dark segments, a thin waist, legs) and bees (a striped body, wings).
+    """Draw ants (three dark segments, a thin waist, legs) and bees (a striped body, wings).
 
-    Place, size, direction, colours, light, background and noise are random, and both kinds sit among the same
-    coloured blots, so that no single colour gives the class away.
+    Place, size, direction, colours, light, background and noise are random, and both classes are drawn among the same
+    coloured blots, so that no single colour tells the class.
 
     Args:
-        n_train: Images for training.
-        n_val: Images for validation.
+        n_train: Number of images for training.
+        n_val: Number of images for validation.
         image_size: Side of the square images, in pixels.
-        seed: Seed of everything drawn; the same seed draws the same images.
+        seed: Seed of all random numbers; the same seed draws the same images.
 
     Returns:
-        `(x_train, y_train), (x_val, y_val)`, as `ants_bees.load_data`: uint8 RGB images of shape `(N,
-        image_size, image_size, 3)`, int64 labels, 0 for ants and 1 for bees, half of each, in sorted order.
+        `(x_train, y_train), (x_val, y_val)`, as from `ants_bees.load_data`: uint8 RGB images of shape
+        `(N, image_size, image_size, 3)`; int64 labels, 0 for ants and 1 for bees, half of each, in sorted order.
     """
     generator = np.random.default_rng(seed)
     train, val = (_split(count, image_size, generator) for count in (n_train, n_val))
@@ -39,12 +39,12 @@ def _split(count: int, size: int, generator: np.random.Generator) -> Split:
     for index, label in enumerate(labels):
         drawing = _Drawing(size, generator)
         drawing.bee() if label else drawing.ant()
-        images[index] = drawing.developed()
+        images[index] = drawing.image()
     return images, labels
 
 
 class _Drawing:
-    """One image. Lengths are in units of the insect, whose body lies along u, head at 1, tail at -1."""
+    """An image in the making. Lengths are in units of the insect, whose body lies along u, head at 1, tail at -1."""
 
     def __init__(self, size: int, generator: np.random.Generator) -> None:
         self.random = generator
@@ -116,12 +116,12 @@ class _Drawing:
         self.paint(width / 2 - distance, colour, 1.0)
 
     def paint(self, depth: Array, colour: Array, opacity: float) -> None:
-        """Blends a colour in, where `depth`, the distance inside of the shape's edge, is positive."""
+        """Blend a colour in where `depth`, the distance from the shape's edge inwards, is positive."""
         cover = opacity * np.clip(depth / self.edge + 0.5, 0, 1)[..., None]
         self.canvas += cover * (colour - self.canvas)
 
-    def developed(self) -> Array:
-        """The image in another light, with noise, as bytes."""
+    def image(self) -> Array:
+        """The image as uint8, with random brightness and noise."""
         light = self.random.uniform(0.7, 1.2)
         noise = self.random.normal(0, self.random.uniform(2, 14), self.canvas.shape)
         return np.clip(self.canvas * light + noise, 0, 255).round().astype("uint8")

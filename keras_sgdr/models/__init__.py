@@ -1,4 +1,4 @@
-"""Models to fine-tune, equal to torchvision's, the exchange of weights with it, and weights to learn again."""
+"""ResNets equal to torchvision's, loading and saving of its weights, and randomising of a model's last modules."""
 
 from keras_sgdr.models.randomize import randomize_modules
 from keras_sgdr.models.resnet import resnet

@@ -1,7 +1,7 @@
 """PyTorch's `.pth` files of tensors, read without torch and without running code from them.
 
-A `.pth` file holds a pickle, and a pickle can call any function. Here it can call four, none of which does
-more than note the numbers it is given; every other name ends the reading with an error.
+A `.pth` file holds a pickle, and a pickle can call any function. Here it can call three, which only make containers and
+note the arguments that they are given; every other name is an error.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
+
+from keras_sgdr._checks import invalid
 
 __all__ = ["read_pth"]
 
@@ -43,7 +45,7 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class _Storage:
-    """A run of numbers elsewhere in the file."""
+    """A one-dimensional array elsewhere in the file, which tensors are views of."""
 
     dtype: str
     key: str
@@ -97,13 +99,10 @@ CALLABLES: Mapping[tuple[str, str], Callable[..., Any]] = {
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        found = CALLABLES.get((module, name)) or STORAGES.get((module, name))
-        if found is None:
-            raise ValueError(
-                f"it refers to {module}.{name}, which is no tensor and was not run. "
-                "Save the tensors alone, with torch.save(model.state_dict(), path)"
-            )
-        return found
+        allowed = CALLABLES.get((module, name)) or STORAGES.get((module, name))
+        if allowed is None:
+            raise ValueError(f"it refers to {module}.{name}, which is no tensor and was not run")
+        return allowed
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, length, *view = pid
@@ -113,7 +112,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pth(path: Path) -> dict[str, Array]:
-    """Reads a state dict that `torch.save` wrote, in the zip format or in that of PyTorch before 1.6.
+    """Read a state dict that `torch.save` wrote, in the zip format or in that of PyTorch before 1.6.
 
     Args:
         path: The file.
@@ -122,7 +121,7 @@ def read_pth(path: Path) -> dict[str, Array]:
         The tensors by name; bfloat16 as float32, other types as they are.
 
     Raises:
-        ValueError: The file refers to anything but tensors, is not a state dict, or is damaged.
+        ValueError: If the file refers to anything but tensors, is not a state dict, or is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -132,9 +131,9 @@ def read_pth(path: Path) -> dict[str, Array]:
     except OSError:
         raise
     except Exception as error:  # A damaged pickle can raise anything.
-        raise ValueError(
-            f"A .pth file must hold a state dict of tensors and nothing else. Received: {path}: {error}."
-        ) from error
+        rule = "A .pth file must hold a state dict of tensors and nothing else."
+        fix = "Save the tensors alone, with torch.save(model.state_dict(), path)."
+        raise invalid(rule, f"{path}: {error}", fix) from error
 
 
 def _read_zip(file: IO[bytes]) -> dict[str, Array]:
@@ -170,5 +169,5 @@ def _state_dict(loaded: Any) -> dict[str, _Tensor]:
     if not isinstance(loaded, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in loaded.items()
     ):
-        raise ValueError("it is not a flat mapping from names to tensors. Save model.state_dict() alone")
+        raise ValueError("it is not a flat mapping from names to tensors")
     return dict(loaded)

@@ -1,4 +1,4 @@
-"""New random weights for the modules nearest a model's output, so that they are learnt again."""
+"""New random weights for the modules nearest a model's output, which are then trained from scratch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_sgdr.arguments import is_integer, require
+from keras_sgdr._checks import invalid, is_integer, require
 
 __all__ = ["randomize_modules"]
 
@@ -30,43 +30,37 @@ _KINDS = (
 
 
 def randomize_modules(model: keras.Model, n: int = 40, seed: int = 0) -> list[str]:
-    """Give the `n` modules nearest the output new weights, from their own initialisers; the rest keeps its own.
+    """Give the `n` modules nearest the output new weights, from their own initialisers. Other weights stay.
 
-    Modules are the leaf layers that learn: convolutions, BatchNorms (whose running statistics begin anew too) and dense
-    layers, in whatever models they are nested. Nearest is last in `model.layers`, which in a functional model is in
-    the order of the longest way to the output. The k-th from the output gets the same weights whatever `n`.
+    Modules are the leaf layers with weights: convolutions, BatchNorms (whose moving statistics are reset too) and dense
+    layers, however deeply nested. Nearest is last in `model.layers`, which in a functional model is ordered by the
+    longest path to the output. The k-th module from the output gets the same weights whatever `n`.
 
     Args:
-        model: A model that is built. Its weights are changed in place.
+        model: A built model. Its weights are changed in place.
         n: Number of modules.
-        seed: Of the new weights.
+        seed: Seed of the new weights.
 
     Returns:
-        Names of the modules, from the output on.
+        Names of the modules, starting at the output.
 
     Raises:
-        ValueError: If the model has less than `n` of them, or is not built.
+        ValueError: If the model has fewer than `n` modules, or is not built.
     """
-    found = list(_modules(model))[::-1]
-    require(
-        is_integer(n) and n <= len(found),
-        f"`n` must be a positive integer, at most the model's {len(found)} convolutions, BatchNorms and dense layers.",
-        "n",
-        n,
-        "Pass how many of them are to be learnt again.",
-    )
-    for place, layer in enumerate(found[:n]):
+    modules = list(_modules(model))[::-1]
+    kinds = "convolutions, BatchNorms and dense layers"
+    rule = f"`n` must be a positive integer, at most the model's {len(modules)} {kinds}."
+    require(is_integer(n) and n <= len(modules), rule, "n", n, "Pass the number of modules to randomise.")
+    for place, layer in enumerate(modules[:n]):
         if not layer.built:
-            raise ValueError(
-                "The model must be built, or there are no weights to replace. "
-                f"Received: layer {layer.name!r} without weights. Begin the model with a `keras.Input`."
-            )
+            rule = "The model must be built, or there are no weights to replace."
+            raise invalid(rule, f"layer {layer.name!r} without weights", "Begin the model with a `keras.Input`.")
         _randomize(layer, np.random.default_rng((seed, place)))
-    return [layer.name for layer in found[:n]]
+    return [layer.name for layer in modules[:n]]
 
 
 def _modules(layer: Any) -> Iterator[Any]:
-    """The leaf modules in a layer, from the input on."""
+    """The leaf modules of a layer, starting at the input."""
     if isinstance(layer, _KINDS):
         yield layer
     else:

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 from keras.initializers import RandomUniform, VarianceScaling
 
+from keras_sgdr._checks import require
 from keras_sgdr.models.weights import download_imagenet, load_state_dict
 
 __all__ = ["resnet"]
@@ -29,36 +30,38 @@ def resnet(
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     preprocess: bool = False,
 ) -> keras.Model:
-    """Builds torchvision's ResNet as a functional Keras model of built-in layers.
+    """torchvision's ResNet as a functional Keras model of built-in layers.
 
-    The network is version 1.5 of He et al. (arXiv 1512.03385): the stride is on the 3x3 convolution of a
-    block. Unlike `keras.applications`, convolutions have no bias, BatchNorm has epsilon 1e-5 and momentum 0.9
-    (torch's 0.1), padding is explicit, and the output is logits. Without weights it is initialised from
-    torchvision's distributions. Layers are named as torchvision's modules, with `_` for `.`:
-    `layer1_0_conv1`.
+    The network is version 1.5 of He et al. (arXiv 1512.03385): the stride is on the 3x3 convolution of a block. Unlike
+    in `keras.applications`, convolutions have no bias, BatchNorm has epsilon 1e-5 and momentum 0.9 (torch's 0.1),
+    padding is explicit, and the output is logits. Without weights it is initialised from torchvision's distributions.
+    Layers are named as torchvision's modules, with `_` for `.`: `layer1_0_conv1`.
+
+    Example:
+
+    >>> model = resnet(50, "imagenet", classes=2, preprocess=True)
+    >>> model.predict(images).shape
+    (8, 2)
 
     Args:
         depth: 50, 101 or 152.
-        weights: None; `"imagenet"` for torchvision's published file (first version), downloaded into Keras's
-            cache; a path to a `.safetensors`, `.pth` or `.pt` state dict in torchvision's names, or such a
-            mapping. See `load_state_dict`, also for the head, which is newly initialised if the class count
-            differs.
+        weights: None for random weights; `"imagenet"` for torchvision's published file (first version), downloaded into
+            Keras's cache; a path to a `.safetensors`, `.pth` or `.pt` state dict in torchvision's names, or such a
+            mapping. A head for another number of classes is newly initialised; see `load_state_dict`.
         classes: Number of logits.
         input_shape: Height, width and channels; None is any size.
-        preprocess: Whether the model takes RGB in 0..255. Otherwise it takes what torchvision's does: RGB in
+        preprocess: Whether the model takes RGB in 0..255. Otherwise it takes what torchvision's model does: RGB in
             [0, 1], minus ImageNet's mean, divided by its standard deviation.
 
     Returns:
         A `keras.Model` from `(N, height, width, channels)` to logits `(N, classes)`.
 
     Raises:
-        ValueError: `depth` is none of the three, or the weights do not fit.
+        ValueError: If `depth` is none of the three, or the weights do not fit.
+        ConnectionError: If `weights="imagenet"` cannot be downloaded.
     """
-    if depth not in BLOCKS:
-        raise ValueError(
-            f"`depth` must be 50, 101 or 152. Received: depth={depth}. "
-            "For other networks use keras.applications, whose models the callbacks take as well."
-        )
+    fix = "For other networks use keras.applications, whose models the callbacks take as well."
+    require(depth in BLOCKS, "`depth` must be 50, 101 or 152.", "depth", depth, fix)
     # Where computations are in half precision, images and logits stay in the precision of the variables.
     dtype = keras.config.dtype_policy().variable_dtype
     x = inputs = keras.Input(input_shape, name="images")
@@ -86,8 +89,8 @@ def resnet(
     )(x)
     model = keras.Model(inputs, outputs, name=f"resnet{depth}")
     if weights is not None:
-        named = isinstance(weights, str) and weights == "imagenet"
-        load_state_dict(model, download_imagenet(depth) if named else weights)
+        published = isinstance(weights, str) and weights == "imagenet"
+        load_state_dict(model, download_imagenet(depth) if published else weights)
     return model
 
 

@@ -1,8 +1,7 @@
-"""Exchange of weights with torchvision, by its names."""
+"""Loading and saving of weights in torchvision's names and layouts."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,15 +10,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sgdr import _optional
+from keras_sgdr._checks import invalid
+from keras_sgdr._files import sha256
 from keras_sgdr.models.pth import read_pth
 
 __all__ = ["download_imagenet", "load_state_dict", "state_dict"]
 
 Array = np.ndarray[Any, Any]
-# For each of torchvision's names: the variable, and the axes that bring torch's layout into Keras's.
+# By torchvision's name: the variable, and the axes that transpose torch's layout to Keras's.
 Slots = dict[str, tuple[Any, tuple[int, ...]]]
 
-# torchvision's IMAGENET1K_V1. The eight digits begin the file's SHA-256, which torch.hub checks as well.
+# torchvision's IMAGENET1K_V1. The eight digits are the first of the file's SHA-256, which torch.hub checks as well.
 IMAGENET_URL = "https://download.pytorch.org/models/"
 IMAGENET_FILES = {
     50: "resnet50-0676ba61.pth",
@@ -27,8 +29,7 @@ IMAGENET_FILES = {
     152: "resnet152-394f9c45.pth",
 }
 
-# For each kind of layer: torch's name of a tensor, Keras's, and the axes that bring torch's layout into
-# Keras's.
+# For each kind of layer: torch's name of a tensor, Keras's, and the axes that transpose torch's layout to Keras's.
 LAYOUTS: list[tuple[Any, dict[str, tuple[str, tuple[int, ...]]]]] = [
     (keras.layers.Conv2D, {"weight": ("kernel", (2, 3, 1, 0)), "bias": ("bias", (0,))}),
     (keras.layers.Dense, {"weight": ("kernel", (1, 0)), "bias": ("bias", (0,))}),
@@ -45,13 +46,12 @@ LAYOUTS: list[tuple[Any, dict[str, tuple[str, tuple[int, ...]]]]] = [
 
 
 def load_state_dict(model: keras.Model, source: str | os.PathLike[str] | Mapping[str, Any]) -> list[str]:
-    """Loads a state dict in torchvision's names into a model of `resnet`.
+    """Load a state dict in torchvision's names into a model of `resnet`.
 
-    Every tensor must fit, or nothing is changed; with one exception, which is fine-tuning: a head
-    (`fc.weight` and `fc.bias`) that is missing altogether, or made for another number of classes, leaves the
-    model's head as it is, newly initialised in a new model. `num_batches_tracked` has no counterpart in Keras
-    and is ignored. Tensors of any precision are cast to that of the model's variables. Files are read without
-    torch and without running code from them.
+    Every tensor must fit, or nothing is changed. The exception is for fine-tuning: a head (`fc.weight` and `fc.bias`)
+    that is missing altogether, or has another number of classes, leaves the model's head as it is.
+    `num_batches_tracked` has no counterpart in Keras and is ignored. Tensors of any precision are cast to that of the
+    model's variables. Files are read without torch and without running code from them.
 
     Args:
         model: A model of `resnet`, or any whose layers are named as torchvision's modules, with `_` for `.`.
@@ -61,9 +61,9 @@ def load_state_dict(model: keras.Model, source: str | os.PathLike[str] | Mapping
         The names of the tensors that kept the model's values: none, or those of the head.
 
     Raises:
-        ValueError: The state dict does not fit; the message names the tensors that differ. Or the file is
-            damaged, of another kind, or holds anything but tensors.
-        ImportError: The file needs safetensors, which is not installed.
+        ValueError: If the state dict does not fit (the message names the tensors that differ), or the file is damaged,
+            of another format, or holds anything but tensors.
+        ImportError: If the file needs safetensors, which is not installed.
     """
     tensors = source if isinstance(source, Mapping) else _read(Path(source))
     given = {name: np.asarray(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
@@ -84,7 +84,7 @@ def state_dict(model: keras.Model) -> dict[str, Array]:
         model: A model of `resnet`, or any whose layers are named as torchvision's modules, with `_` for `.`.
 
     Returns:
-        All that a state dict of torchvision holds, but for `num_batches_tracked`.
+        The tensors of torchvision's state dict, except `num_batches_tracked`.
     """
     return {
         name: np.ascontiguousarray(
@@ -95,17 +95,22 @@ def state_dict(model: keras.Model) -> dict[str, Array]:
 
 
 def download_imagenet(depth: int) -> Path:
-    """Path of torchvision's published weights, verified, and downloaded into Keras's cache at need."""
+    """Path of torchvision's published weights: downloaded into Keras's cache unless they are there, and verified.
+
+    Raises:
+        ConnectionError: If it cannot be downloaded.
+        ValueError: If the file's SHA-256 is not the published one.
+    """
     name = IMAGENET_FILES[depth]
-    path = Path(keras.utils.get_file(name, IMAGENET_URL + name, cache_subdir="models"))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    expected = path.stem.rpartition("-")[2]
+    try:
+        path = Path(keras.utils.get_file(name, IMAGENET_URL + name, cache_subdir="models"))
+    except Exception as error:  # Of no particular type in `get_file`.
+        fix = "Download it elsewhere, and pass the file as `weights`."
+        raise ConnectionError(f"{name} must be in Keras's cache or downloadable. Received: {error}. {fix}") from error
+    digest, expected = sha256(path), path.stem.rpartition("-")[2]
     if not digest.startswith(expected):
-        raise ValueError(
-            f"The SHA-256 of {name} must begin with {expected}. Received: {digest} for {path}. "
-            "Delete the file, so that it is downloaded again."
-        )
+        rule = f"The SHA-256 of {name} must begin with {expected}."
+        raise invalid(rule, f"{digest} for {path}", "Delete the file, so that it is downloaded again.")
     return path
 
 
@@ -113,20 +118,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix in (".pth", ".pt"):
         return read_pth(path)
     if path.suffix != ".safetensors":
-        raise ValueError(
-            "`weights` must be a .safetensors, .pth or .pt file of a state dict in torchvision's names. "
-            f"Received: {path}. A Keras file (.keras, .weights.h5) is loaded with keras.saving.load_model or "
-            "model.load_weights."
-        )
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise ImportError('Reading a .safetensors file needs safetensors: pip install "keras-sgdr[study]"') from error
+        rule = "`weights` must be a .safetensors, .pth or .pt file of a state dict in torchvision's names."
+        fix = "Load a .keras file with keras.saving.load_model, a .weights.h5 file with model.load_weights."
+        raise invalid(rule, str(path), fix)
+    safetensors = _optional.load("safetensors", "Reading a .safetensors file")
+    load_file = _optional.load("safetensors.numpy", "Reading a .safetensors file").load_file
     try:
         return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(f"`weights` must be a whole .safetensors file. Received: {path}: {error}.") from error
+    except safetensors.SafetensorError as error:
+        rule = "`weights` must be a whole .safetensors file."
+        raise invalid(rule, f"{path}: {error}", "Download or copy the file again.") from error
 
 
 def _slots(model: keras.Model) -> Slots:
@@ -142,7 +143,7 @@ def _slots(model: keras.Model) -> Slots:
 
 
 def _kept_head(slots: Slots, given: Mapping[str, Array]) -> set[str]:
-    """Names of the head's tensors if the state dict has none of them or has another number of classes."""
+    """Names of the head's tensors, if the state dict has no head or one for another number of classes."""
     head = {"fc.weight", "fc.bias"} & slots.keys()
     if not head & given.keys():
         return head
@@ -160,12 +161,7 @@ def _shape(variable: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape[axis] for axis in sorted(shape))
 
 
-def _require_fit(
-    model: keras.Model,
-    source: str,
-    slots: Slots,
-    given: Mapping[str, Array],
-) -> None:
+def _require_fit(model: keras.Model, source: str, slots: Slots, given: Mapping[str, Array]) -> None:
     shapes = {name: _shape(*slot) for name, slot in slots.items()}
     differences = {
         "missing": [f"{name} {shape}" for name, shape in shapes.items() if name not in given],
@@ -178,9 +174,10 @@ def _require_fit(
     }
     if any(differences.values()):
         lists = "\n".join(f"  {kind}: {_listed(names)}" for kind, names in differences.items() if names)
-        raise ValueError(
-            f"The state dict must have the tensors of {model.name}. Received: {source}, in which are\n"
-            f"{lists}\nNothing was loaded. Pass the weights of torchvision's network of the same depth."
+        raise invalid(
+            f"The state dict must have the tensors of {model.name}.",
+            f"{source}, with tensors\n{lists}\nNothing was loaded",
+            "Pass the weights of torchvision's network of the same depth.",
         )
 
 

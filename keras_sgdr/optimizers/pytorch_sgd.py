@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_sgdr.optimizers.precision import exactly
+from keras_sgdr._checks import at_least, require
 
 __all__ = ["PyTorchSGD"]
 
 
 @keras.saving.register_keras_serializable(package="keras_sgdr")
 class PyTorchSGD(keras.optimizers.Optimizer):
-    """SGD as `torch.optim.SGD` does it: the rate stays out of the momentum buffer.
+    """SGD as in `torch.optim.SGD`: the rate stays out of the momentum buffer.
 
         g = g + weight_decay * p
         b = momentum * b + g
         p = p - learning_rate * b              (nesterov: p - learning_rate * (g + momentum * b))
 
     `keras.optimizers.SGD` keeps the rate in its velocity: `m = momentum * m - learning_rate * g; p = p + m`.
-    Under a constant rate both make the same steps. When it changes they do not: at a restart from a low to a
-    high rate, this form scales the whole buffer by the new rate at once, Keras's form only the new gradient.
+    Under a constant rate both make the same steps. When it changes they do not: at a restart from a low to a high
+    rate, this form scales the whole buffer by the new rate at once, Keras's form only the new gradient.
 
-    `momentum` and `weight_decay` enter the update in the precision of the variable. (`keras.optimizers.SGD`
-    on the TensorFlow backend rounds them to float32 even for float64 variables: there 0.9 is
-    0.8999999761581421.)
+    `momentum` and `weight_decay` enter the update in the precision of the variable. (`keras.optimizers.SGD` on the
+    TensorFlow backend rounds them to float32 even for float64 variables: there 0.9 is 0.8999999761581421.)
 
     Example:
 
@@ -35,17 +35,16 @@ class PyTorchSGD(keras.optimizers.Optimizer):
     ```
 
     Args:
-        learning_rate: a float, a schedule, or a callable without arguments.
-        momentum: at least 0; 0 keeps no buffer.
-        nesterov: step along `g + momentum * b` in place of `b`; needs momentum.
-        weight_decay: coupled L2, added to the gradient after clipping, as in `torch.optim.SGD`. Every other
-            Keras optimizer means decoupled decay by this name. `exclude_from_weight_decay` works as it does
-            there.
-        **kwargs: what every `keras.optimizers.Optimizer` takes: clipping, `gradient_accumulation_steps`,
+        learning_rate: A float, a schedule, or a callable without arguments.
+        momentum: At least 0; 0 keeps no buffer.
+        nesterov: Whether to step along `g + momentum * b` in place of `b`; needs momentum.
+        weight_decay: Coupled L2, added to the gradient after clipping, as in `torch.optim.SGD`. Every other
+            Keras optimizer means decoupled decay by this name. `exclude_from_weight_decay` works as it does there.
+        **kwargs: What every `keras.optimizers.Optimizer` takes: clipping, `gradient_accumulation_steps`,
             `use_ema`, `name` and so on.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: If an argument is out of range.
     """
 
     def __init__(
@@ -56,18 +55,10 @@ class PyTorchSGD(keras.optimizers.Optimizer):
         weight_decay: float | None = 0.0,
         **kwargs: Any,
     ) -> None:
-        if not momentum >= 0:
-            raise ValueError(
-                f"`momentum` must be at least 0. Received: momentum={momentum}. Pass a number such as 0.9."
-            )
-        if nesterov and momentum == 0:
-            raise ValueError(
-                f"`nesterov=True` needs momentum. Received: momentum={momentum}. Pass a number such as 0.9."
-            )
-        if not (weight_decay or 0.0) >= 0:
-            raise ValueError(
-                f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}. Pass 0 for none."
-            )
+        at_least("momentum", momentum, 0, "Pass a number such as 0.9, or 0 for none.")
+        rule = "`momentum` must be positive where `nesterov` is True."
+        require(momentum > 0 or not nesterov, rule, "momentum", momentum, "Pass a number such as 0.9.")
+        at_least("weight_decay", 0.0 if weight_decay is None else weight_decay, 0, "Pass 0 for none.")
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
         self.momentum = momentum
         self.nesterov = nesterov
@@ -81,18 +72,18 @@ class PyTorchSGD(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update `variable`, of any shape, given its gradient, already unscaled, averaged and clipped."""
-        dtype = variable.dtype
-        gradient = ops.cast(gradient, dtype)
+        # Not `ops.cast`: on TensorFlow that makes a Python float a float32 on its way to float64.
+        exactly = partial(ops.convert_to_tensor, dtype=variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
         if self.weight_decay and self._use_weight_decay(variable):
-            gradient = ops.add(gradient, ops.multiply(variable, exactly(self.weight_decay, dtype)))
+            gradient = ops.add(gradient, ops.multiply(variable, exactly(self.weight_decay)))
         if self.momentum:
-            momentum = exactly(self.momentum, dtype)
+            momentum = exactly(self.momentum)
             buffer = self.momentum_buffers[self._get_variable_index(variable)]
-            # A buffer of zeros makes the first one `b = g`, so PyTorch's special first step needs no case
-            # here.
+            # A buffer of zeros makes the first one `b = g`, so PyTorch's special first step needs no case here.
             self.assign(buffer, ops.add(ops.multiply(buffer, momentum), gradient))
             gradient = ops.add(gradient, ops.multiply(buffer, momentum)) if self.nesterov else buffer
-        self.assign_sub(variable, ops.multiply(gradient, exactly(learning_rate, dtype)))
+        self.assign_sub(variable, ops.multiply(gradient, exactly(learning_rate)))
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         # The base class would decay the variables themselves, decoupled; here it is part of the gradient.

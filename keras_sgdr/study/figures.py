@@ -1,6 +1,7 @@
-"""Pictures of a study's table. Each function takes axes, or makes them, and returns them.
+"""The figures of a study's table. Each function takes axes, or makes them by matplotlib, and returns them.
 
-A schedule has one colour, stroke and marker in all of them, by its place in the table; markers stand at ends of cycles.
+A schedule has the same colour, stroke and marker in all of them, by its place in the table; markers stand at ends of
+cycles.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_sgdr.arguments import FloatArray, is_number, require
-from keras_sgdr.cycles import Schedule
+from keras_sgdr._checks import at_least, require
+from keras_sgdr._optional import load
 from keras_sgdr.plotting import MARKERS, MOST_MARKERS, STROKES, plot_learning_rate
-from keras_sgdr.study import statistics
-from keras_sgdr.study.packages import load
-from keras_sgdr.study.tables import records
+from keras_sgdr.schedules import Schedule
+from keras_sgdr.schedules.exact import FloatArray
+from keras_sgdr.study.statistics import baseline_of, best_so_far, compared_epochs, differences, spread
+from keras_sgdr.study.tables import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +42,7 @@ CAPTIONS = {
 
 
 class _Curve(NamedTuple):
-    """What is drawn of a schedule."""
+    """The curve of a schedule, and how it is drawn."""
 
     name: str
     label: str
@@ -49,9 +51,10 @@ class _Curve(NamedTuple):
     marker: str
     epochs: NDArray[np.int64]
     mean: FloatArray
-    sd: FloatArray
-    ends: list[int]
-    """Places in `epochs` that end a cycle."""
+    # Edges of the band: the mean and one SD to either side, but not below 0 where no value is.
+    low: FloatArray
+    high: FloatArray
+    ends: list[int]  # Places in `epochs` that end a cycle.
 
 
 def plot_means(
@@ -73,57 +76,44 @@ def plot_means(
 
     Returns:
         The axes drawn on.
-
-    Raises:
-        ImportError: If no axes are given and matplotlib is not installed.
     """
     ax = _new_axes()[0] if ax is None else ax
-    shown = "mean over the seeds"
+    described = "mean over the seeds"
     for curve in _curves(results, metric):
         if only is not None and curve.name not in only:
             continue
         # Of many ends only some are marked, the last among them.
         marked = curve.ends[:: -(1 + len(curve.ends) // MOST_MARKERS)]
-        ax.plot(
-            curve.epochs,
-            curve.mean,
-            color=curve.color,
-            linestyle=curve.stroke,
-            marker=curve.marker if marked else None,
-            markevery=marked,
-            label=curve.label,
-        )
-        if band and np.isfinite(curve.sd).any():
-            shown = "mean ± 1 SD over the seeds"
-            edges = curve.mean - curve.sd, curve.mean + curve.sd
-            ax.fill_between(curve.epochs, *edges, color=curve.color, alpha=0.15, linewidth=0)
-            for edge in edges:
+        style: dict[str, Any] = {"color": curve.color, "linestyle": curve.stroke, "label": curve.label}
+        ax.plot(curve.epochs, curve.mean, marker=curve.marker if marked else None, markevery=marked, **style)
+        if band and np.isfinite(curve.low).any():
+            described = "mean ± 1 SD over the seeds"
+            ax.fill_between(curve.epochs, curve.low, curve.high, color=curve.color, alpha=0.15, linewidth=0)
+            for edge in (curve.low, curve.high):
                 ax.plot(curve.epochs, edge, color=curve.color, linestyle=curve.stroke, linewidth=0.5)
-    return _labelled(ax, metric, f"{shown}; markers: ends of cycles")
+    return _labelled(ax, metric, f"{described}; markers: ends of cycles")
 
 
 def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metric: str = "val_loss") -> list[Axes]:
-    """Draw a panel a schedule: its mean and band, and the first schedule's mean in grey.
+    """Draw one panel per schedule: its mean and band, and the first schedule's mean in grey.
 
     Args:
         results: The study's table.
-        axes: Axes to draw on, one a schedule; new ones, with scales in common, if None.
+        axes: Axes to draw on, one per schedule; new ones, with scales in common, if None.
         metric: Which of the table's columns.
 
     Returns:
         The axes drawn on.
 
     Raises:
-        ImportError: If no axes are given and matplotlib is not installed.
-        ValueError: If there are less axes than schedules.
+        ValueError: If there are fewer axes than schedules.
     """
     curves = _curves(results, metric)
     columns = math.ceil(math.sqrt(len(curves)))
     given = axes is not None
     axes = _new_axes(len(curves), columns) if axes is None else list(axes)
-    require(
-        len(axes) >= len(curves), "`axes` must be one a schedule.", "axes", len(axes), f"Pass {len(curves)}, or None."
-    )
+    rule = "`axes` must be one per schedule."
+    require(len(axes) >= len(curves), rule, "axes", len(axes), f"Pass {len(curves)}, or None.")
     for place, (curve, ax) in enumerate(zip(curves, axes, strict=False)):
         if place:
             ax.plot(curves[0].epochs, curves[0].mean, color="0.5", linestyle="--", linewidth=1)
@@ -158,18 +148,11 @@ def plot_smoothed(
         The axes drawn on, whose legend states the smoothing.
 
     Raises:
-        ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If `smoothing` is negative.
     """
-    require(
-        is_number(smoothing) and smoothing >= 0,
-        "`smoothing` must be a finite number, 0 or more.",
-        "smoothing",
-        smoothing,
-        "Pass smoothing=0 for curves through every mean.",
-    )
+    at_least("smoothing", smoothing, 0, "Pass smoothing=0 for curves through every mean.")
     ax = _new_axes()[0] if ax is None else ax
-    interpolator = load("scipy.interpolate").RBFInterpolator
+    interpolator = load("scipy.interpolate", "Smoothing").RBFInterpolator
     for curve in _curves(results, metric):
         finite = np.isfinite(curve.mean)
         epochs, mean = curve.epochs[finite].astype(np.float64), curve.mean[finite]
@@ -201,23 +184,22 @@ def plot_differences(
         The axes drawn on. Epochs are evenly spaced. A marker is filled where its own schedule ends a cycle.
 
     Raises:
-        ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If the table has no such baseline, or nothing beside it.
     """
-    found = records(statistics.differences(results, baseline, metric))
-    baseline, epochs = statistics.baseline_of(results, baseline), statistics.compared_epochs(results)
+    rows = rows_of(differences(results, baseline, metric))
+    baseline, epochs = baseline_of(results, baseline), compared_epochs(results)
     ax = _new_axes(width=max(7.0, 0.8 * len(epochs)))[0] if ax is None else ax
     compared = [curve for curve in _curves(results, metric) if curve.name != baseline]
     for number, curve in enumerate(compared):
         shift = 0.6 * ((number + 0.5) / len(compared) - 0.5)
         ends = set(curve.epochs[curve.ends].tolist())
         for column, epoch in enumerate(epochs):
-            own = found[curve.name, epoch]
+            row = rows[curve.name, epoch]
             ax.errorbar(
                 [column + shift],
-                [own["mean"]],
+                [row["mean"]],
                 # Of one pair there is no interval.
-                yerr=[[own["mean"] - own["low"]], [own["high"] - own["mean"]]] if own["n"] > 1 else None,
+                yerr=[[row["mean"] - row["low"]], [row["high"] - row["mean"]]] if row["n"] > 1 else None,
                 color=curve.color,
                 marker=curve.marker,
                 markerfacecolor=curve.color if epoch in ends else "white",
@@ -256,76 +238,62 @@ def draw(
         The files. Without a second schedule there are no differences.
 
     Raises:
-        ImportError: If matplotlib is not installed.
         ValueError: If the table is empty.
     """
-    baseline = statistics.baseline_of(results)
+    baseline = baseline_of(results)
     names = [curve.name for curve in _curves(results, metric)]
     drawn = {
         "rates": plot_learning_rate(schedules, epochs, _new_axes()[0]),
         "pair": plot_means(results, metric=metric, only=names[:2]),
         "panels": plot_panels(results, metric=metric)[0],
         "smoothed": plot_smoothed(results, metric=metric),
-        "best_so_far": plot_means(statistics.best_so_far(results, metric), metric=metric, band=False),
+        "best_so_far": plot_means(best_so_far(results, metric), metric=metric, band=False),
     }
     drawn["best_so_far"].set_ylabel(f"Best {drawn['best_so_far'].get_ylabel().lower()} so far")
     if names != [baseline]:
         drawn["differences"] = plot_differences(results, metric=metric)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name in CAPTIONS:
-        if name in drawn:
-            paths.append(Path(folder, f"{name}.png"))
-            figure = drawn[name].get_figure(root=True)
-            assert figure is not None
-            figure.savefig(paths[-1], dpi=150)
-    return paths
+    paths = {name: Path(folder, f"{name}.png") for name in CAPTIONS if name in drawn}
+    for name, path in paths.items():
+        figure = drawn[name].get_figure(root=True)
+        assert figure is not None
+        figure.savefig(path, dpi=150)
+    return list(paths.values())
 
 
 def _curves(results: DataFrame, metric: str) -> list[_Curve]:
-    means = statistics.spread(results, metric).reset_index()
+    means = spread(results, metric).reset_index()
+    least = 0.0 if results[metric].min() >= 0 else -math.inf
     curves = []
-    for place, (name, own) in enumerate(results.groupby("schedule", sort=False)):
-        runs, lost = own["seed"].nunique(), own.loc[~np.isfinite(own[metric]), "seed"].nunique()
-        mean = means[means["schedule"] == name]
-        epochs = mean["epoch"].to_numpy(np.int64)
-        curves.append(
-            _Curve(
-                str(name),
-                f"{name}, n={runs}" + (f" of which {lost} diverge" if lost else ""),
-                f"C{place}",
-                STROKES[place % len(STROKES)],
-                MARKERS[place % len(MARKERS)],
-                epochs,
-                mean["mean"].to_numpy(np.float64),
-                mean["sd"].to_numpy(np.float64),
-                np.flatnonzero(np.isin(epochs, own.loc[own["cycle_end"], "epoch"].to_numpy())).tolist(),
-            )
-        )
+    for place, (name, runs) in enumerate(results.groupby("schedule", sort=False)):
+        seeds, lost = runs["seed"].nunique(), runs.loc[~np.isfinite(runs[metric]), "seed"].nunique()
+        label = f"{name}, n={seeds}" + (f" of which {lost} diverge" if lost else "")
+        look = f"C{place}", STROKES[place % len(STROKES)], MARKERS[place % len(MARKERS)]
+        curve = means[means["schedule"] == name]
+        epochs = curve["epoch"].to_numpy(np.int64)
+        mean, sd = (curve[column].to_numpy(np.float64) for column in ("mean", "sd"))
+        ends = np.flatnonzero(np.isin(epochs, runs.loc[runs["cycle_end"], "epoch"].to_numpy())).tolist()
+        curves.append(_Curve(str(name), label, *look, epochs, mean, np.maximum(mean - sd, least), mean + sd, ends))
     return curves
 
 
 def _new_axes(panels: int = 1, columns: int = 1, width: float = 7.0) -> list[Axes]:
     """Axes of a figure that no window shows, with scales in common."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ImportError('Drawing needs matplotlib: pip install "keras-sgdr[plot]"') from error
     rows = math.ceil(panels / columns)
     size = (3.2 * columns, 2.4 * rows) if columns > 1 else (width, 4.5)
-    grid = Figure(figsize=size, layout="constrained").subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    axes: list[Axes] = grid.ravel().tolist()
-    for spare in axes[panels:]:
-        spare.remove()
+    figure = load("matplotlib.figure", "Drawing", "plot").Figure(figsize=size, layout="constrained")
+    axes: list[Axes] = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    for ax in axes[panels:]:
+        ax.remove()
     return axes[:panels]
 
 
-def _labelled(ax: Axes, metric: str, what: str) -> Axes:
+def _labelled(ax: Axes, metric: str, title: str) -> Axes:
     ax.set_xlabel("Epochs completed")
     ax.locator_params("x", integer=True)
     ax.set_ylabel(metric.replace("val_", "validation ").capitalize())
     # Above the axes: curves that rise at every restart leave no corner free.
     ax.legend(
-        title=what, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8, title_fontsize=8
+        title=title, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8, title_fontsize=8
     )
     return ax

@@ -1,22 +1,34 @@
-"""A study's report: one HTML file with its figures inside, which needs nothing else and runs no script."""
+"""The results of a study: its summary in tables and notes, and its report, one HTML file that runs no script."""
 
 from __future__ import annotations
 
 import base64
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_sgdr.environment import environment
 from keras_sgdr.study.figures import CAPTIONS
-from keras_sgdr.study.tables import Summary, Table
+from keras_sgdr.study.statistics import (
+    COVERAGE,
+    baseline_of,
+    best,
+    best_so_far,
+    differences,
+    epochs_to,
+    equivalence,
+    finite,
+    spread,
+)
+from keras_sgdr.study.tables import Table, compared, ends, equivalent, places_of, reached, rows_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["write_report"]
+__all__ = ["Summary", "summarize", "write_report"]
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -43,6 +55,104 @@ pre {{ overflow-x: auto; background: #f5f5f5; padding: 0.5rem; }}
 """
 
 
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """The results of a study: tables, and how to read them. Prints as text.
+
+    Attributes:
+        tables: In the order of reading.
+        notes: Sentences.
+    """
+
+    tables: list[Table]
+    notes: list[str]
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self.tables), "\n".join(self.notes)])
+
+    def markdown(self) -> str:
+        """Tables and notes in Markdown."""
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return "\n\n".join([*(table.markdown() for table in self.tables), notes]) + "\n"
+
+    def html(self) -> str:
+        """Tables and notes in HTML, to stand inside a page."""
+        notes = "\n".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return "\n".join([*(table.html() for table in self.tables), f"<ul>\n{notes}\n</ul>"]) + "\n"
+
+    # What a notebook shows, and what an interpreter does.
+    _repr_html_, __repr__ = html, __str__
+
+
+def summarize(
+    results: DataFrame,
+    baseline: str | None = None,
+    metric: str = "val_loss",
+    *,
+    target: float | None = None,
+    margin: float | None = None,
+) -> Summary:
+    """What the runs say about a metric: at the end and at its best, against the baseline, and how soon.
+
+    Args:
+        results: The study's table.
+        baseline: Name of the schedule to compare with; None takes the first.
+        metric: Which of the table's columns.
+        target: Value to reach; None takes the baseline's mean after the last epoch.
+        margin: Largest mean difference that counts as none, for tests of equivalence; None makes no such test.
+
+    Returns:
+        The tables, and notes on how to read them.
+
+    Raises:
+        ValueError: If the table is empty or has no such schedule, or the margin is not positive.
+    """
+    baseline = baseline_of(results, baseline)
+    means, last = spread(results, metric), int(results["epoch"].max())
+    goal = rows_of(means)[baseline, last]["mean"] if target is None else float(target)
+    places = places_of(means["mean"])
+    source = f", the mean of {baseline} after the last epoch" if target is None else ""
+    tables = [
+        ends(metric, last, means, best(results, metric), places),
+        reached(f"Epochs to a {metric} of {goal:.4g}{source}", epochs_to(results, goal, metric)),
+    ]
+    if results["schedule"].nunique() > 1:
+        ending = results.loc[results["cycle_end"], ["schedule", "epoch"]]
+        marked = set(ending.itertuples(index=False, name=None))
+        for title, values in ((metric, results), (f"Best {metric} so far", best_so_far(results, metric))):
+            paired = differences(values, baseline, metric)
+            tables.append(compared(f"{title}: difference to {baseline}", paired, marked, places))
+        if margin is not None:
+            tables.append(equivalent(metric, margin, equivalence(results, margin, baseline, metric), places))
+    return Summary(tables, _notes(results, metric))
+
+
+def _notes(results: DataFrame, metric: str) -> list[str]:
+    runs: dict[Any, int] = results.groupby("schedule", sort=False)["seed"].nunique().to_dict()
+    seeds = results["seed"].nunique()
+    notes = [
+        f"{seeds} seeds. Differences are paired by seed: their mean and its 95 % bootstrap interval. A dot marks an "
+        "epoch that ends a cycle of that schedule. Each interval stands for itself: of twenty, one misses by chance.",
+        f"The best {metric} of a run is chosen on the data that it is measured on, and so flatters.",
+    ]
+    if seeds == 1:
+        notes[0] = "One seed: there is no SD and no interval, and nothing is claimed."
+    elif seeds in COVERAGE:
+        notes.append(
+            f"A bootstrap of {seeds} values is too narrow: of normal ones, its 95 % interval holds the mean in "
+            f"{COVERAGE[seeds]} % of cases."
+        )
+    for schedule, n in runs.items():
+        if n < seeds:
+            notes.append(f"{schedule}: {seeds - n} of {seeds} seeds have no run, and no pair.")
+    lost = finite(results, metric).isna().groupby([results["schedule"], results["seed"]], sort=False).any()
+    for schedule, n in lost.groupby("schedule", sort=False).sum().to_dict().items():
+        if n:
+            diverged = f"{schedule}: {n} of {runs[schedule]} runs have values that are not finite."
+            notes.append(f"{diverged} These enter no mean, so what is left flatters.")
+    return notes
+
+
 def write_report(
     path: str | os.PathLike[str],
     title: str,
@@ -58,7 +168,7 @@ def write_report(
     Args:
         path: The file to write; its folder is made if it is not there.
         title: Of the page.
-        summary: What `statistics.summarize` returned.
+        summary: What `summarize` returned.
         figures: PNG files, as `figures.draw` returned them.
         options: What the study was asked for, by name.
         failures: The table of `Study.failures`.
@@ -67,11 +177,11 @@ def write_report(
     Returns:
         The file.
     """
-    found = environment()
-    hardware = found["hardware"]
+    made_on = environment()
+    hardware = made_on["hardware"]
     made_with = {
-        **found["versions"],
-        "backend": found["backend"],
+        **made_on["versions"],
+        "backend": made_on["backend"],
         "processor": f"{hardware['cpu']}, {hardware['cores']} cores",
         "GPU": ", ".join(hardware["gpus"]) or "none",
     }

@@ -1,17 +1,74 @@
-"""Tables that a terminal, a Markdown page, a web page and a notebook can show."""
+"""The tables of a study: its results as a data frame, and what is printed of the statistics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from keras_sgdr._optional import load
+from keras_sgdr.schedules import Schedule
+from keras_sgdr.study.spec import Spec
+from keras_sgdr.study.store import Record
+
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["Summary", "Table", "compared", "ends", "equivalent", "places_of", "reached", "records"]
+__all__ = ["Table", "compared", "ends", "equivalent", "places_of", "reached", "results_table", "rows_of"]
+
+# Columns of the results.
+_KINDS = {
+    "schedule": "str",
+    "seed": "int64",
+    "epoch": "int64",
+    "rate": "float64",
+    "loss": "float64",
+    "accuracy": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+    "cycle": "int64",
+    "cycle_end": "bool",
+}
+
+
+def results_table(records: Iterable[Record], spec: Spec) -> DataFrame:
+    """The runs of a study as one row per schedule, seed and epoch: see `Study.results`.
+
+    Args:
+        records: Runs that are done. Those of other schedules and seeds than the study's are left out.
+        spec: What the study trains.
+    """
+    order = {name: place for place, name in enumerate(spec.schedules)}
+    chosen = [record for record in records if record.schedule in order and record.seed in spec.seeds]
+    positions = {name: _positions(schedule, spec.epochs, spec.steps) for name, schedule in spec.schedules.items()}
+    columns: dict[str, list[Any]] = {name: [] for name in _KINDS}
+    for record in sorted(chosen, key=lambda record: (order[record.schedule], record.seed)):
+        values: dict[str, Iterable[Any]] = {
+            "schedule": [record.schedule] * spec.epochs,
+            "seed": [record.seed] * spec.epochs,
+            "epoch": range(1, spec.epochs + 1),
+            **positions[record.schedule],
+            **record.metrics,
+        }
+        for name, column in columns.items():
+            column.extend(values[name])
+    return load("pandas", "A study").DataFrame(columns).astype(_KINDS)
+
+
+def _positions(schedule: Schedule, epochs: int, steps: int) -> dict[str, list[Any]]:
+    """Rate and cycle of each epoch's last update, and whether a cycle ends with it."""
+    index, ends = [-1] * epochs, [False] * epochs
+    for cycle in schedule.cycles(steps):
+        if cycle.first >= epochs * steps:
+            break
+        # The epochs whose last update, `steps * (epoch + 1) - 1`, is one of the cycle's.
+        for epoch in range(cycle.first // steps, min(cycle.stop // steps, epochs)):
+            index[epoch] = cycle.index
+            ends[epoch] = cycle.stop == (epoch + 1) * steps
+    rates = schedule.learning_rates(epochs, steps)[steps - 1 :: steps].tolist()
+    return {"rate": rates, "cycle": index, "cycle_end": ends}
 
 
 @dataclass(frozen=True)
@@ -29,68 +86,33 @@ class Table:
     rows: Sequence[tuple[str, ...]]
 
     def __str__(self) -> str:
-        lines = [self.headings, *self.rows]
-        first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join([line[0].ljust(first), *map(str.rjust, line[1:], others)]).rstrip()
-            for line in (self.headings, ("-" * first, *("-" * width for width in others)), *self.rows)
-        ]
-        return "\n".join([self.title, "", *text])
+        return f"{self.title}\n\n{_drawn('simple', self.headings, self.rows)}"
 
     def markdown(self) -> str:
         """The table in Markdown, under its title."""
-        lines = [self.headings, ("---", *["---:"] * (len(self.headings) - 1)), *self.rows]
-        text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-        return "\n".join([self.title, "", *text])
+        headings, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.headings, *self.rows)]
+        return f"{self.title}\n\n{_drawn('pipe', headings, rows)}"
 
     def html(self) -> str:
         """The table in HTML, its title as the caption."""
-        head, *body = (
-            "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in line)
-            for tag, line in (("th", self.headings), *(("td", row) for row in self.rows))
-        )
-        rows = "\n".join(f"<tr>{row}</tr>" for row in body)
-        caption = f"<caption>{escape(self.title)}</caption>"
-        return f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+        caption = f"<table>\n<caption>{escape(self.title)}</caption>"
+        return _drawn("html", self.headings, self.rows).replace("<table>", caption, 1)
 
 
-@dataclass(frozen=True, repr=False)
-class Summary:
-    """What a study found: tables, and what to keep in mind when reading them. Prints as text.
-
-    Attributes:
-        tables: In the order of reading.
-        notes: Sentences.
-    """
-
-    tables: list[Table]
-    notes: list[str]
-
-    def __str__(self) -> str:
-        return "\n\n".join([*map(str, self.tables), "\n".join(self.notes)])
-
-    def markdown(self) -> str:
-        """Tables and notes in Markdown."""
-        notes = "\n".join(f"- {note}" for note in self.notes)
-        return "\n\n".join([*(table.markdown() for table in self.tables), notes]) + "\n"
-
-    def html(self) -> str:
-        """Tables and notes in HTML, to stand inside a page."""
-        notes = "\n".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        return "\n".join([*(table.html() for table in self.tables), f"<ul>\n{notes}\n</ul>"]) + "\n"
-
-    # What a notebook shows, and what an interpreter does.
-    _repr_html_, __repr__ = html, __str__
+def _drawn(style: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    alignment = ("left", *["right"] * (len(headings) - 1))
+    tabulate = load("tabulate", "A table").tabulate
+    return str(tabulate(rows, headings, style, disable_numparse=True, colalign=alignment))
 
 
-def records(table: DataFrame) -> dict[Any, dict[str, Any]]:
+def rows_of(table: DataFrame) -> dict[Any, dict[str, Any]]:
     """The rows of a table of `statistics`, by its index."""
     rows: dict[Any, Any] = table.to_dict("index")
     return rows
 
 
 def ends(metric: str, last: int, spread: DataFrame, best: DataFrame, places: int) -> Table:
-    """A row a schedule: the last epoch, and the best one.
+    """One row per schedule: the last epoch, and the best one.
 
     Args:
         metric: Name of what was measured.
@@ -99,18 +121,18 @@ def ends(metric: str, last: int, spread: DataFrame, best: DataFrame, places: int
         best: What `statistics.best` returned.
         places: Decimal places of the metric.
     """
-    means, rows = records(spread), []
-    for schedule, own in records(best).items():
+    means, rows = rows_of(spread), []
+    for schedule, row in rows_of(best).items():
         end = means[schedule, last]
         rows.append(
             (
                 schedule,
                 str(end["n"]),
                 _with_sd(end["mean"], end["sd"], places),
-                _with_sd(own["value"], own["value_sd"], places),
-                _with_sd(own["epoch"], own["epoch_sd"], 1),
-                f"{own['mean_value']:.{places}f}",
-                f"{own['mean_epoch']:.0f}",
+                _with_sd(row["value"], row["value_sd"], places),
+                _with_sd(row["epoch"], row["epoch_sd"], 1),
+                f"{row['mean_value']:.{places}f}",
+                f"{row['mean_epoch']:.0f}",
             )
         )
     headings = ("schedule", "n", f"epoch {last}", "best of a run", "its epoch", "best of the mean", "its epoch")
@@ -118,7 +140,7 @@ def ends(metric: str, last: int, spread: DataFrame, best: DataFrame, places: int
 
 
 def compared(title: str, differences: DataFrame, marked: Set[tuple[str, int]], places: int) -> Table:
-    """A row an epoch, a column a schedule: its difference to the baseline with the interval.
+    """One row per epoch, one column per schedule: its difference to the baseline with the interval.
 
     Args:
         title: What the differences are of.
@@ -126,21 +148,21 @@ def compared(title: str, differences: DataFrame, marked: Set[tuple[str, int]], p
         marked: Schedules and epochs to put a dot at.
         places: Decimal places of the metric.
     """
-    found = records(differences)
-    schedules, epochs = (list(dict.fromkeys(level)) for level in zip(*found, strict=True))
-    most, rows = max(own["n"] + own["missing"] for own in found.values()), []
+    by_key = rows_of(differences)
+    schedules, epochs = (list(dict.fromkeys(level)) for level in zip(*by_key, strict=True))
+    most, rows = max(row["n"] + row["missing"] for row in by_key.values()), []
     for epoch in epochs:
         cells = []
         for schedule in schedules:
-            own = found[schedule, epoch]
-            text = _interval(own, places) + (f" n={own['n']}" if own["missing"] else "")
+            row = by_key[schedule, epoch]
+            text = _interval(row, places) + (f" n={row['n']}" if row["missing"] else "")
             cells.append(("• " if (schedule, epoch) in marked else "") + text)
         rows.append((str(epoch), *cells))
     return Table(f"{title}, n={most} where nothing else is said", ("epoch", *schedules), rows)
 
 
 def reached(title: str, epochs_to: DataFrame) -> Table:
-    """A row a schedule: how many of its runs reached a target, and when.
+    """One row per schedule: how many of its runs reached a target, and when.
 
     Args:
         title: What the target is.
@@ -149,17 +171,17 @@ def reached(title: str, epochs_to: DataFrame) -> Table:
     rows = [
         (
             schedule,
-            f"{own['reached']} of {own['n']}",
-            _epoch(own["median"]),
-            "" if math.isnan(own["low"]) else f"{_epoch(own['low'])} to {_epoch(own['high'])}",
+            f"{row['reached']} of {row['n']}",
+            _epoch(row["median"]),
+            "" if math.isnan(row["low"]) else f"{_epoch(row['low'])} to {_epoch(row['high'])}",
         )
-        for schedule, own in records(epochs_to).items()
+        for schedule, row in rows_of(epochs_to).items()
     ]
     return Table(title, ("schedule", "runs that reach it", "median epoch", "95 % interval"), rows)
 
 
 def equivalent(metric: str, margin: float, tested: DataFrame, places: int) -> Table:
-    """A row a schedule and epoch: the test of equivalence with the baseline.
+    """One row per schedule and epoch: the test of equivalence with the baseline.
 
     Args:
         metric: Name of what was measured.
@@ -171,12 +193,12 @@ def equivalent(metric: str, margin: float, tested: DataFrame, places: int) -> Ta
         (
             schedule,
             str(epoch),
-            str(own["n"]),
-            _interval(own, places),
-            "" if math.isnan(own["p"]) else f"{own['p']:.3g}",
-            "yes" if own["p"] < 0.05 else "not shown",
+            str(row["n"]),
+            _interval(row, places),
+            "" if math.isnan(row["p"]) else f"{row['p']:.3g}",
+            "yes" if row["p"] < 0.05 else "not shown",
         )
-        for (schedule, epoch), own in records(tested).items()
+        for (schedule, epoch), row in rows_of(tested).items()
     ]
     title = f"{metric}: difference to the baseline, 90 % t interval, and TOST with a margin of {margin:g}"
     return Table(title, ("schedule", "epoch", "n", "difference", "p", "equivalent"), rows)

@@ -1,4 +1,4 @@
-"""What the runs of a seed have in common: order of the samples, random numbers; and the samples, kept on the device."""
+"""The samples of a run: their order and random numbers in each epoch, and the samples themselves on the device."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sgdr._checks import invalid
 from keras_sgdr.data.augment import DRAWS, center_crop, resized_crop_flip
 
 __all__ = ["Array", "CachedSamples", "batches_of_epochs", "crops", "dataset_of_epochs", "order_and_draws"]
@@ -22,7 +23,7 @@ def order_and_draws(seed: int, epoch: int, samples: int) -> tuple[Array, Array]:
     """The order of the samples and the random numbers of an epoch: a function of the seed and the epoch alone.
 
     Args:
-        seed: Of the run.
+        seed: The run's.
         epoch: From 0.
         samples: Training samples.
 
@@ -35,13 +36,13 @@ def order_and_draws(seed: int, epoch: int, samples: int) -> tuple[Array, Array]:
 
 
 def batches_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -> Iterator[Any]:
-    """Batches `(input, ...), labels` of all epochs in one go, for `fit(steps_per_epoch=...)`.
+    """Batches `(input, ...), labels` of all epochs one after another, for `fit(steps_per_epoch=...)`.
 
-    An epoch's last batch has what is left, so none holds samples of two epochs.
+    The last batch of an epoch may be smaller, so that no batch holds samples of two epochs.
 
     Args:
-        epoch_arrays: Gives an epoch's inputs and, last, labels, a row for each sample, in the epoch's order.
-        epochs: How many.
+        epoch_arrays: Returns an epoch's inputs and, last, its labels, a row per sample, in the order of training.
+        epochs: Number of epochs.
         batch_size: Samples in a batch.
     """
     for epoch in range(epochs):
@@ -52,7 +53,7 @@ def batches_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -
 
 
 def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -> Any:
-    """The same as a `tf.data.Dataset`, which asks for an epoch's arrays when it comes to it, in each iteration anew."""
+    """The same as a `tf.data.Dataset`, which calls `epoch_arrays` when an epoch begins, anew in each iteration."""
     import tensorflow as tf
 
     first = epoch_arrays(0)
@@ -60,10 +61,10 @@ def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -
 
     @tf.autograph.experimental.do_not_convert
     def epoch_batches(epoch: Any) -> Any:
-        # Python once an epoch; what it returns is cut into batches without it.
+        # Python runs once per epoch; TensorFlow cuts what it returns into batches.
         called = tf.numpy_function(lambda epoch: epoch_arrays(int(epoch)), [epoch], [array.dtype for array in first])
         *inputs, labels = map(tf.ensure_shape, called, [array.shape for array in first])
-        # Where it costs no sample, a static batch size lets XLA compile one shape.
+        # Where no sample is lost, a static batch size lets XLA compile a single shape.
         whole = samples % batch_size == 0
         return tf.data.Dataset.from_tensor_slices((tuple(inputs), labels)).batch(batch_size, drop_remainder=whole)
 
@@ -73,13 +74,13 @@ def dataset_of_epochs(epoch_arrays: EpochArrays, epochs: int, batch_size: int) -
 
 @keras.saving.register_keras_serializable("keras_sgdr")
 class CachedSamples(keras.layers.Layer):
-    """Samples by their number, from variables on the device: those for training augmented, else those for validation.
+    """Samples by their index, from variables on the device: augmented in training, prepared in validation.
 
     Args:
         train: Training samples.
         val: Validation samples.
-        augment: Makes a batch of training samples and its draws into what the model takes.
-        prepare: Makes a batch of validation samples into that.
+        augment: Maps a batch of training samples and its random numbers to the model's inputs.
+        prepare: Maps a batch of validation samples to the model's inputs.
     """
 
     def __init__(self, train: Array, val: Array, augment: Augment, prepare: Callable[[Any], Any]) -> None:
@@ -97,17 +98,23 @@ class CachedSamples(keras.layers.Layer):
 
 
 def crops(shape: tuple[int | None, ...], samples: Array) -> tuple[Augment, Callable[[Any], Any]]:
-    """What is done to samples for training and for validation where the caller does not say.
+    """The default `augment` and `prepare` of a study.
 
-    Images, of which a batch has four axes, are cropped at random, resized and mirrored to the side of the model's
-    input, and for validation to their centre. Anything else stays as it is.
+    Images (batches with four axes) are cropped at random, resized to the side of the model's input and mirrored in
+    training, and cropped to their centre in validation. Other samples stay as they are.
+
+    Args:
+        shape: Of the model's input, the batch first.
+        samples: The training samples.
+
+    Raises:
+        ValueError: If the samples are images and the model's input is not square, or of no fixed size.
     """
     if samples.ndim != 4:
         return (lambda batch, draws: batch), (lambda batch: batch)
     side = shape[1]
     if side is None or shape[2] != side:
-        raise ValueError(
-            "Crops have the side of the model's input, so it must be square and fixed. "
-            f"Received: a model with input_shape={shape}. Build it with a size, or pass `augment` and `prepare`."
-        )
+        rule = "Crops have the side of the model's input, so it must be square and fixed."
+        fix = "Build it with a size, or pass `augment` and `prepare`."
+        raise invalid(rule, f"a model with input_shape={shape}", fix)
     return (lambda batch, draws: resized_crop_flip(batch, side, draws)), (lambda batch: center_crop(batch, side))

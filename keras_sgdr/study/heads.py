@@ -1,4 +1,4 @@
-"""A frozen backbone: its features computed once, and the heads of all seeds and schedules trained together.
+"""Training on a frozen backbone: its features are computed once, the heads of all runs trained together.
 
 A head is a dense layer. Those of `S` seeds and `K` schedules are one kernel of shape `(S, features, K, classes)`, and
 an optimizer that works element by element moves each by its own schedule's learning rate, of shape `(K, 1)`.
@@ -6,24 +6,21 @@ an optimizer that works element by element moves each by its own schedule's lear
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_sgdr.arguments import require
+from keras_sgdr._checks import require
 from keras_sgdr.data.augment import center_crop
 from keras_sgdr.models import randomize_modules
-from keras_sgdr.study.inputs import Array, batches_of_epochs, crops, dataset_of_epochs
-from keras_sgdr.study.records import Record, Run
-from keras_sgdr.study.trainer import METRICS, VALIDATION_BATCH, TableRate, fingerprint_of, values_of
-from keras_sgdr.study.worker import check_fingerprint
-
-if TYPE_CHECKING:
-    from keras_sgdr.study.study import Study
+from keras_sgdr.study.samples import Array, batches_of_epochs, crops, dataset_of_epochs
+from keras_sgdr.study.spec import METRICS, Spec, values_of
+from keras_sgdr.study.store import Metrics, Run
+from keras_sgdr.study.trainer import VALIDATION_BATCH, TableSchedule
 
 __all__ = ["train_heads"]
 
@@ -34,79 +31,61 @@ _ELEMENTWISE = tuple(
 )
 
 
-def train_heads(study: Study, runs: Sequence[Run], fingerprint: str | None) -> None:
-    """Train the heads of all these runs at once, and save the runs.
+def train_heads(spec: Spec, model: Any, runs: Collection[Run]) -> dict[Run, Metrics]:
+    """Train the heads of all these runs at once.
 
     Args:
-        study: The study. The last layer of its model is the head.
-        runs: What is to be trained.
-        fingerprint: Of the runs in the folder.
+        spec: What is trained.
+        model: What `spec.build(0)` returned. Its last layer is the head.
+        runs: Schedules and seeds. Where they are no full grid, the heads of the others are trained with them, for
+            nothing.
+
+    Returns:
+        By run the values of each metric, one per epoch.
 
     Raises:
-        ValueError: If the model is not one whose heads can be trained so, or the folder's runs are of another model.
+        ValueError: If the model is not one whose heads can be trained together.
     """
-    began = time.perf_counter()
-    model = study.build(0)
-    found = fingerprint_of(model)
-    check_fingerprint(found, study, fingerprint)
     head = _head_of(model)
-    train, val = _features(study, model, head)
-    # Those of a study that got more seeds or schedules may be no full grid; what is trained once more is not saved.
+    train, val = _features(spec, model, head)
     seeds = sorted({run.seed for run in runs})
-    schedules = [name for name in study.schedules if any(run.schedule == name for run in runs)]
-    heads = _Heads(head, model.loss, train, val, _initial(model, head, seeds), len(schedules))
-    heads.set_optimizer(model.optimizer, np.stack([_rates(study, name) for name in schedules], axis=1))
-    metrics = heads.train(study, seeds, jit_compile=model.jit_compile)
-    seconds = (time.perf_counter() - began) / len(runs)
-    for run in runs:
-        place = seeds.index(run.seed), schedules.index(run.schedule)
-        values = {name: [float(value) for value in values[:, *place]] for name, values in metrics.items()}
-        study.folder.write(Record.of(study, run, found, seconds, values))
-
-
-def _rates(study: Study, schedule: str) -> Array:
-    return np.asarray(study.schedules[schedule].learning_rates(study.epochs, study.steps))
+    names = [name for name in spec.schedules if any(run.schedule == name for run in runs)]
+    heads = _Heads(head, model.loss, train, val, _initial(model, head, seeds), len(names))
+    rates = np.stack([spec.schedules[name].learning_rates(spec.epochs, spec.steps) for name in names], axis=1)
+    heads.set_optimizer(model.optimizer, rates)
+    metrics = heads.train(spec, seeds, jit_compile=model.jit_compile, run_eagerly=model.run_eagerly)
+    places = {run: (slice(None), seeds.index(run.seed), names.index(run.schedule)) for run in runs}
+    return {run: {name: metrics[name][place].tolist() for name in METRICS} for run, place in places.items()}
 
 
 def _head_of(model: Any) -> Any:
     """The model's last layer, if heads like it can be trained together."""
     head, optimizer = model.layers[-1], model.optimizer
     outputs = getattr(model, "outputs", None) or []
-    require(
-        isinstance(head, keras.layers.Dense) and len(outputs) == 1 and outputs[0] is head.output,
-        "The last layer of a model with a frozen backbone must be a `Dense`, which is the head.",
-        "last layer",
-        head,
-        "Build the model so, or train all of it: frozen=False.",
-    )
-    require(
-        not any((head.kernel_regularizer, head.bias_regularizer, head.kernel_constraint, head.bias_constraint)),
-        "A head that is trained with others must have neither regularizers nor constraints.",
-        "last layer",
-        head,
-        "Leave them out; for decay, take an optimizer with `weight_decay`.",
-    )
-    clipped = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.use_ema))
-    require(
-        isinstance(optimizer, _ELEMENTWISE) and not clipped and keras.config.backend() != "torch",
-        "Heads are trained together by an optimizer that works element by element, without clipping of norms or moving "
-        "averages, and not on the PyTorch backend, where Keras's optimizers take one rate alone.",
-        "optimizer",
-        optimizer,
-        "Compile with `keras.optimizers.SGD`, or train all of the model: frozen=False.",
-    )
+    rule = "The last layer of a model with a frozen backbone must be a `Dense`, which is the head."
+    valid = isinstance(head, keras.layers.Dense) and len(outputs) == 1 and outputs[0] is head.output
+    require(valid, rule, "last layer", head, "Build the model so, or train all of it: frozen=False.")
+    rule = "A head that is trained with others must have neither regularizers nor constraints."
+    valid = not any((head.kernel_regularizer, head.bias_regularizer, head.kernel_constraint, head.bias_constraint))
+    require(valid, rule, "last layer", head, "Leave them out; for decay, take an optimizer with `weight_decay`.")
+    rule = "Heads are trained together by an optimizer that works element by element, without clipping of norms or "
+    rule += "moving averages, and not on the PyTorch backend, where Keras's optimizers take a single rate."
+    valid = isinstance(optimizer, _ELEMENTWISE) and keras.config.backend() != "torch"
+    valid = valid and not any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.use_ema))
+    fix = "Compile with `keras.optimizers.SGD`, or train all of the model: frozen=False."
+    require(valid, rule, "optimizer", optimizer, fix)
     return head
 
 
-def _features(study: Study, model: Any, head: Any) -> tuple[Array, Array]:
-    """What the head gets for the training and for the validation samples, without augmentation."""
-    (x, _), (x_val, _) = study.data
-    prepare = prepare_val = study.prepare
+def _features(spec: Spec, model: Any, head: Any) -> tuple[Array, Array]:
+    """The head's inputs for the training and for the validation samples, without augmentation."""
+    (x, _), (x_val, _) = spec.data
+    prepare = prepare_val = spec.prepare
     if prepare is None:
         _, prepare_val = crops(model.input_shape, x_val)
-        prepare = (
-            prepare_val if x.ndim != 4 else lambda images: _same_view(images, x_val.shape[1], model.input_shape[1])
-        )
+        prepare = prepare_val
+        if x.ndim == 4:
+            prepare = partial(_same_view, side=x_val.shape[1], size=model.input_shape[1])
     body = keras.Model(model.inputs, head.input)
 
     def computed(samples: Array, prepared: Any) -> Array:
@@ -125,14 +104,14 @@ def _same_view(images: Any, side: int, size: int) -> Any:
 
 def _initial(model: Any, head: Any, seeds: Sequence[int]) -> list[list[Array]]:
     """The weights from which each seed's heads begin."""
-    found = []
+    weights = []
     for seed in seeds:
         randomize_modules(model, 1, seed)
-        found.append(values_of(head.weights))
-    return found
+        weights.append(values_of(head.weights))
+    return weights
 
 
-class _Rates(TableRate):
+class _Rates(TableSchedule):
     """Learning rates `(K, 1)` of an update, from a table `(updates, K)`."""
 
     def __call__(self, step: Any) -> Any:
@@ -140,7 +119,7 @@ class _Rates(TableRate):
 
 
 class _Mean(keras.metrics.Metric):
-    """Mean over the samples, of each head: shape `(S, K)`."""
+    """The mean over the samples for each head, shape `(S, K)`."""
 
     def __init__(self, shape: tuple[int, int], name: str) -> None:
         super().__init__(name=name)
@@ -159,12 +138,12 @@ class _Heads(keras.Model):
     """All heads, from the numbers `(B, S)` of each seed's samples to outputs `(B, S, K, classes)`.
 
     Args:
-        head: The layer that each of them is one of.
-        loss: Of the compiled model.
+        head: The layer whose copies they are.
+        loss: The compiled model's.
         train: Features of the training samples.
         val: Features of the validation samples.
         initial: For each seed the weights of the layer.
-        schedules: How many.
+        schedules: Number of schedules.
     """
 
     def __init__(
@@ -189,32 +168,32 @@ class _Heads(keras.Model):
         rate = _Rates(optimizer, rates.shape)
         rate.table.assign(rates)
         optimizer.learning_rate = rate
-        self._own_optimizer = optimizer
+        self._optimizer_of_heads = optimizer
 
-    def train(self, study: Study, seeds: Sequence[int], jit_compile: bool) -> dict[str, Array]:
-        """Train them. Returns each metric as `(epochs, S, K)`."""
-        (_, y), (_, y_val) = study.data
+    def train(self, spec: Spec, seeds: Sequence[int], **compiling: bool) -> dict[str, Array]:
+        """Train them, compiled as said. Returns each metric as `(epochs, S, K)`."""
+        (_, y), (_, y_val) = spec.data
 
         def epoch_arrays(epoch: int) -> tuple[Array, Array]:
-            order = np.stack([study.batches(seed, epoch)[0] for seed in seeds], axis=1)
+            order = np.stack([spec.batches(seed, epoch)[0] for seed in seeds], axis=1)
             return order, y[order]
 
-        everyone = np.repeat(np.arange(len(y_val), dtype="int32")[:, None], len(seeds), axis=1)
+        all_samples = np.repeat(np.arange(len(y_val), dtype="int32")[:, None], len(seeds), axis=1)
         make = dataset_of_epochs if keras.config.backend() == "tensorflow" else batches_of_epochs
-        self.compile(self._own_optimizer, jit_compile=jit_compile, steps_per_execution=study.steps)
+        self.compile(self._optimizer_of_heads, steps_per_execution=spec.steps, **compiling)
         history = self.fit(
-            make(epoch_arrays, study.epochs, study.batch_size),
-            epochs=study.epochs,
-            steps_per_epoch=study.steps,
-            validation_data=((everyone,), y_val[everyone]),
+            make(epoch_arrays, spec.epochs, spec.batch_size),
+            epochs=spec.epochs,
+            steps_per_epoch=spec.steps,
+            validation_data=((all_samples,), y_val[all_samples]),
             validation_batch_size=VALIDATION_BATCH,
             shuffle=False,
             verbose=0,
         ).history
-        ours = {name: name.replace("loss", "mean_loss") for name in METRICS}
+        names = {name: name.replace("loss", "mean_loss") for name in METRICS}
         return {
-            name: np.stack([np.reshape(ops.convert_to_numpy(value), self._grid) for value in history[own]])
-            for name, own in ours.items()
+            name: np.stack([np.reshape(ops.convert_to_numpy(value), self._grid) for value in history[name_here]])
+            for name, name_here in names.items()
         }
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -238,7 +217,7 @@ class _Heads(keras.Model):
         return self.get_metrics_result()
 
     def _accuracy(self, y: Any, y_pred: Any) -> Any:
-        """The one that Keras means by "accuracy" for such labels and outputs."""
+        """The function that Keras takes for "accuracy" with such labels and outputs."""
         if y_pred.shape[-1] == 1:
             return keras.metrics.binary_accuracy
         one_hot = len(y.shape) == 3 and y.shape[-1] == y_pred.shape[-1]

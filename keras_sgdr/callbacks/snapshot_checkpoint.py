@@ -1,4 +1,4 @@
-"""The weights at the end of each cycle, on disk."""
+"""Saving the weights at the end of each cycle."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sgdr.arguments import is_integer, require
+from keras_sgdr._checks import invalid, is_integer, require
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import FILES, MANIFEST, SUFFIX, Manifest, Mode, Snapshot, architecture, rises, weights_alone
+from keras_sgdr.snapshots import (
+    FILES,
+    MANIFEST,
+    SUFFIX,
+    Manifest,
+    Mode,
+    Snapshot,
+    architecture,
+    higher_is_better,
+    weights_alone,
+)
 
 __all__ = ["SnapshotCheckpoint"]
 
@@ -40,7 +50,7 @@ class SnapshotCheckpoint(CycleCallback):
     Args:
         directory: Folder to write into; made if it is not there.
         sgdr: The `SGDR` callback whose cycles are followed; None finds it among the callbacks of the `fit`.
-        keep: None keeps every snapshot, `m` or `("last", m)` the last `m`, `("best", m)` the best `m` by `monitor`.
+        keep: None keeps every snapshot, `n` or `("last", n)` the last `n`, `("best", n)` the best `n` by `monitor`.
         monitor: Metric that says which snapshot is best.
         mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
         resume: Whether to go on in a folder that has snapshots. A cycle that is run again replaces its snapshot. A run
@@ -64,39 +74,39 @@ class SnapshotCheckpoint(CycleCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(sgdr)
-        which, m = ("last", keep) if keep is None or isinstance(keep, int) else keep
-        require(
-            which in ("last", "best") and (m is None or is_integer(m)),
-            '`keep` must be None, a positive integer, or a pair ("last" or "best", a positive integer).',
-            "keep",
-            keep,
-            'Pass keep=3 for the last three, keep=("best", 3) for the best three.',
-        )
-        rises(monitor, mode)
-        self.directory = Path(directory)
-        self.keep = None if m is None else (which, m)
+        which, n = keep if isinstance(keep, tuple) and len(keep) == 2 else ("last", keep)
+        valid = which in ("last", "best") and (is_integer(n) or keep is None)
+        rule = '`keep` must be None, a positive integer, or a pair ("last" or "best", a positive integer).'
+        require(valid, rule, "keep", keep, 'Pass keep=3 for the last three, keep=("best", 3) for the best three.')
+        higher_is_better(monitor, mode)
+        # Absolute, for whoever changes the working directory in `fit`.
+        self.directory = Path(directory).absolute()
+        self.keep = None if n is None else (which, int(n))
         self.monitor, self.mode = monitor, mode
         self.resume = resume
         self.verbose = verbose
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        found = (self.directory / MANIFEST).exists()
-        if not found and any(self.directory.glob(FILES)):
-            raise ValueError(
-                f"A folder of snapshots has its `{MANIFEST}`. Received: directory={str(self.directory)!r}, which has "
-                "snapshots and no manifest. Pass another folder."
+        is_listed = (self.directory / MANIFEST).exists()
+        if not is_listed and any(self.directory.glob(FILES)):
+            raise invalid(
+                f"A folder of snapshots has its `{MANIFEST}`.",
+                f"directory={str(self.directory)!r}, which has snapshots and no manifest",
+                "Pass another folder.",
             )
-        self._manifest = Manifest.read(self.directory) if found else Manifest(self.directory)
+        self._manifest = Manifest.read(self.directory) if is_listed else Manifest(self.directory)
         if self._manifest.snapshots and not self.resume:
-            raise ValueError(
-                f"A folder of snapshots belongs to one run. Received: directory={str(self.directory)!r}, which has "
-                "snapshots. Pass another folder, or resume=True to go on with that run."
+            raise invalid(
+                "A folder of snapshots belongs to one run.",
+                f"directory={str(self.directory)!r}, which has snapshots",
+                "Pass another folder, or resume=True to go on with that run.",
             )
+        self._manifest.monitor, self._manifest.mode = self.monitor, self.mode
         self._checked = False
         self._saved: set[int] = set()
         self._refused: set[int] = set()
-        self._followed.snapshots = self
+        self._sgdr.snapshot_folder = self.directory
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
@@ -106,23 +116,23 @@ class SnapshotCheckpoint(CycleCallback):
 
     def _open(self, epoch: int) -> None:
         """Begin with the manifest, now that the schedule is known."""
-        schedule = _describe(self._followed.schedule)
+        schedule = _describe(self._sgdr.schedule)
         if self._manifest.snapshots and self._manifest.schedule != schedule:
-            raise ValueError(
-                f"Snapshots of one folder must be of one schedule. Received: {schedule}, while those in "
-                f"{str(self.directory)!r} are of {self._manifest.schedule}. Pass another folder."
+            raise invalid(
+                "Snapshots of one folder must be of one schedule.",
+                f"{schedule}, while those in {str(self.directory)!r} are of {self._manifest.schedule}",
+                "Pass another folder.",
             )
         self._manifest.schedule = schedule
         self.directory.mkdir(parents=True, exist_ok=True)
         self._manifest.clean()
         self._manifest.write()
-        if self.resume and epoch:
-            before = self._followed.schedule.cycle_at(math.nextafter(epoch, 0))
-            # What `keep` dropped is not to come back.
-            missing = all(one.cycle < before.index + 1 for one in self._manifest.snapshots)
-            missing = missing and (self.keep is None or self.keep[0] == "last")
-            if before.index >= 0 and missing and self._followed.schedule.cycle_at(epoch).T_cur == 0:
-                self._save(CycleEnd(before, epoch - 1, self._batches), {})
+        # What `keep` dropped as not among the best is not to come back.
+        if self.resume and epoch and (self.keep is None or self.keep[0] == "last"):
+            for end in self._ends_of(epoch - 1):
+                is_last = end.batches == self._batches
+                if is_last and all(saved.cycle < end.cycle.index + 1 for saved in self._manifest.snapshots):
+                    self._save(end, {})
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         for end in self._completed():
@@ -132,8 +142,8 @@ class SnapshotCheckpoint(CycleCallback):
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}
         number = end.cycle.index + 1
         if number in self._saved:
-            others = [one for one in self._manifest.snapshots if one.cycle != number]
-            (saved,) = (one for one in self._manifest.snapshots if one.cycle == number)
+            others = [each for each in self._manifest.snapshots if each.cycle != number]
+            (saved,) = (each for each in self._manifest.snapshots if each.cycle == number)
             if self._refuse(end, metrics):
                 self._manifest.keep(others)
             else:
@@ -143,11 +153,11 @@ class SnapshotCheckpoint(CycleCallback):
         if self.keep is not None:
             self._drop(*self.keep)
 
-    def _drop(self, which: str, m: int) -> None:
+    def _drop(self, which: str, n: int) -> None:
         try:
-            kept = self._manifest.last(m) if which == "last" else self._manifest.best(m, self.monitor, self.mode)
+            kept = self._manifest.last(n) if which == "last" else self._manifest.best(n)
         except ValueError as error:
-            # Not worth a training that has come this far.
+            # A warning: an error would end a training that has come this far.
             warnings.warn(f"{error} Every snapshot is kept.", stacklevel=2)
         else:
             self._manifest.keep(kept)
@@ -176,7 +186,7 @@ class SnapshotCheckpoint(CycleCallback):
             print(f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {self.directory / snapshot.file}")
 
     def _refuse(self, end: CycleEnd, metrics: dict[str, float]) -> bool:
-        """Whether a cycle has diverged, which is said."""
+        """Whether a cycle has diverged; warns if it has."""
         number = end.cycle.index + 1
         trouble = next((f"{name}={value}" for name, value in metrics.items() if _diverged(name, value)), None)
         if trouble is None and number not in self._saved and not _finite(self.model.variables):
@@ -195,8 +205,8 @@ class SnapshotCheckpoint(CycleCallback):
 
     def _rate(self, end: CycleEnd) -> float:
         """The learning rate of the cycle's last update."""
-        steps = self._followed.rates_per_epoch
-        rates = self._followed.schedule.learning_rates(end.epoch + 1, steps, end.epoch)
+        steps = self._sgdr.rates_per_epoch
+        rates = self._sgdr.schedule.learning_rates(end.epoch + 1, steps, end.epoch)
         return float(rates[steps - 1 if end.batches == self._batches else (end.batches or steps) - 1])
 
     @property
@@ -206,7 +216,7 @@ class SnapshotCheckpoint(CycleCallback):
 
 
 def _describe(schedule: Any) -> str:
-    """A schedule in words that are the same in every process."""
+    """A schedule in words, the same in every process."""
     config = schedule.get_config() if hasattr(schedule, "get_config") else {}
     return f"{type(schedule).__name__}({', '.join(f'{name}={value!r}' for name, value in config.items())})"
 
@@ -216,5 +226,5 @@ def _diverged(name: str, value: float) -> bool:
 
 
 def _finite(variables: Iterable[Any]) -> bool:
-    arrays = (ops.convert_to_numpy(one) for one in variables if keras.backend.is_float_dtype(one.dtype))
+    arrays = (ops.convert_to_numpy(each) for each in variables if keras.backend.is_float_dtype(each.dtype))
     return all(bool(np.isfinite(array.astype("float32")).all()) for array in arrays)

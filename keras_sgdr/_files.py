@@ -1,0 +1,73 @@
+"""Files that are whole or not there, and JSON that says when it was changed. For snapshots and for study records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["UNFINISHED", "from_null", "read_sealed", "replace_file", "sealed", "sha256", "to_null"]
+
+# How the names of files begin that are being written; what is left of them, a killed process has left.
+UNFINISHED = ".unfinished-"
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file, and give it its name only once it is whole and on disk."""
+    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+    try:
+        write(unfinished)
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """JSON of the content, with the SHA-256 of it under `"sha256"`."""
+    return json.dumps({**content, "sha256": _digest(content)}, indent=2) + "\n"
+
+
+def read_sealed(text: str) -> dict[str, Any]:
+    """The content of what `sealed` made.
+
+    Raises:
+        ValueError: If it is no JSON object, or was changed since.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise ValueError("it has no SHA-256 of its content")
+    if content.pop("sha256") != _digest(content):
+        raise ValueError("its content does not match its SHA-256")
+    return content
+
+
+def to_null(values: Iterable[float]) -> list[float | None]:
+    """Numbers for JSON, which has no infinities and no NaN: None in their place."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def from_null(values: Iterable[float | None]) -> list[float]:
+    """Numbers from JSON, NaN in place of None."""
+    return [math.nan if value is None else value for value in values]
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

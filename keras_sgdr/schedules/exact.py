@@ -1,0 +1,91 @@
+"""Numbers of epochs as exact fractions, and positions as arrays."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from numbers import Rational
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from keras_sgdr._checks import integer, is_number, require
+
+__all__ = [
+    "Epochs",
+    "FloatArray",
+    "IntArray",
+    "check_fraction",
+    "positions",
+    "tidy",
+    "to_fraction",
+    "to_json",
+    "updates_of_fit",
+]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+Epochs: TypeAlias = float | Fraction | str
+
+
+def to_fraction(value: Epochs) -> Fraction:
+    """The fraction that a number stands for: the simplest one that rounds to the float.
+
+    `0.1` means one tenth and `1 / 3` one third, so a cycle of `T_0=0.1` epochs at ten updates an epoch is one update.
+    Floats with no such fraction of a denominator up to a million stand for their own binary value.
+    """
+    if isinstance(value, Rational):
+        return Fraction(int(value.numerator), int(value.denominator))  # NumPy's integers would overflow.
+    if isinstance(value, str):
+        return Fraction(value)
+    simple = Fraction(float(value)).limit_denominator(1_000_000)
+    return simple if float(simple) == float(value) else Fraction(float(value))
+
+
+def to_json(value: Epochs) -> float | str:
+    """A float that means the same, or a string."""
+    fraction = to_fraction(value)
+    return float(fraction) if to_fraction(float(fraction)) == fraction else str(fraction)
+
+
+def tidy(value: Fraction) -> float:
+    """An integer where it is one, else a float."""
+    return int(value) if value.denominator == 1 else float(value)
+
+
+def check_fraction(name: str, value: object, fix: str, *, unit: str = " of epochs", zero: bool = False) -> None:
+    """Require a positive number (or 0 too), also a fraction, or a string that names one, such as `"1/3"`."""
+    try:
+        fraction = to_fraction(value) if isinstance(value, str) or is_number(value) else None  # type: ignore[arg-type]
+    except (ValueError, ZeroDivisionError):
+        fraction = None
+    valid = fraction is not None and is_number(fraction) and (float(fraction) > 0 or (zero and fraction == 0))
+    rule = f"`{name}` must be a {'' if zero else 'positive '}number{unit}{', 0 or more' if zero else ''}."
+    require(valid, rule, name, value, fix)
+
+
+def positions(t: ArrayLike) -> FloatArray:
+    """Positions in epochs, as float64.
+
+    Raises:
+        ValueError: If one is negative, infinite or NaN.
+    """
+    array = np.asarray(t, np.float64)
+    valid = bool(np.all((array >= 0) & np.isfinite(array)))
+    fix = "Positions count from the start of training."
+    require(valid, "A position must be a finite number of epochs, 0 or more.", "t", t, fix)
+    return array
+
+
+def updates_of_fit(epochs: int, steps_per_epoch: int, initial_epoch: int) -> range:
+    """The updates of a `fit`, counted from the first of epoch 0.
+
+    Raises:
+        ValueError: If `epochs` is less than `initial_epoch`, that negative, or `steps_per_epoch` not positive.
+    """
+    fix = "Pass the numbers that `fit` will run."
+    integer("initial_epoch", initial_epoch, fix, least=0)
+    integer("epochs", epochs, fix, least=initial_epoch)
+    integer("steps_per_epoch", steps_per_epoch, fix)
+    n: Any = int(steps_per_epoch)
+    return range(int(initial_epoch) * n, int(epochs) * n)

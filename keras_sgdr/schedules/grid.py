@@ -1,0 +1,226 @@
+"""Where cycles begin, decided in integers: among positions in epochs, and on the grid of updates.
+
+Never with a logarithm and never by adding floats, so that no restart comes an update early or late however long the
+run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from keras_sgdr.schedules.base import Cycle
+from keras_sgdr.schedules.exact import FloatArray, IntArray
+
+__all__ = ["Boundaries", "CycleGrid", "periods"]
+
+# With T_mult < 1 the cycles of an endless run shrink to nothing at T_0 / (1 - T_mult) epochs. Cycles shorter than this,
+# which no data set's update resolves, are not run; the rate rests at the last eta_min from there on.
+SHORTEST_CYCLE = 1e-6
+
+# First update of a cycle, and `scale`, `offset` and `length` of `CycleGrid`.
+Layout = list[tuple[int, float, float, float]]
+# A position in epochs as integers: `(start, length, denominator)` of a cycle, the first two over the third.
+Span = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """Where each cycle begins and ends, in epochs.
+
+    Attributes:
+        T_0: Length of the first cycle.
+        T_mult: Factor from one cycle's length to the next.
+        warmup: Epochs before the first cycle.
+        cycle_limit: The number of cycles, None without end.
+    """
+
+    T_0: Fraction
+    T_mult: Fraction
+    warmup: Fraction
+    cycle_limit: int | None
+
+    @cached_property
+    def n_cycles(self) -> int | None:
+        """The number of cycles that are run, or None without end."""
+        T_0, T_mult = float(self.T_0), float(self.T_mult)
+        if T_mult >= 1:
+            return self.cycle_limit
+        limit = self.cycle_limit or math.inf
+        run = 1
+        while run < limit and T_0 * T_mult**run >= SHORTEST_CYCLE:
+            run += 1
+        return run
+
+    def spans(self) -> Iterator[Span]:
+        """Start and length of each cycle, in epochs; goes on after the last.
+
+        Without reducing the fractions: the greatest common divisors would cost more than all the rest.
+        """
+        denominator = math.lcm(self.T_0.denominator, self.warmup.denominator)
+        start, length = int(self.warmup * denominator), int(self.T_0 * denominator)
+        while True:
+            yield start, length, denominator
+            start = (start + length) * self.T_mult.denominator
+            length *= self.T_mult.numerator
+            denominator *= self.T_mult.denominator
+
+    def cycles_from(self, update: int, steps_per_epoch: int) -> Iterator[Cycle]:
+        """The cycles that are not over before an update, in order."""
+        if self.T_mult == 1:  # No need to walk past each of them.
+            index = max((update - self.warmup * steps_per_epoch) // (self.T_0 * steps_per_epoch), 0)
+            while self.n_cycles is None or index < self.n_cycles:
+                yield Cycle.of(index, self.warmup + index * self.T_0, self.T_0, steps_per_epoch)
+                index += 1
+            return
+        for index, span in enumerate(itertools.islice(self.spans(), self.n_cycles)):
+            start, length, denominator = span
+            if (start + length) * steps_per_epoch > update * denominator:
+                yield Cycle.of(index, Fraction(start, denominator), Fraction(length, denominator), steps_per_epoch)
+
+    def locate(self, t: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Index, start and length (epochs) of the cycle of each position.
+
+        During warmup the index is -1, the start 0 and the length that of the warmup; after the last cycle the index is
+        the number of cycles and the length infinite.
+        """
+        ahead = self.spans()
+        spans = [next(ahead)]
+        start, length, denominator = spans[0]
+        if self.T_mult == 1:
+            index, starts = periods(t, start, length, denominator)
+            lengths = np.full(t.shape, length / denominator)
+            if self.n_cycles is not None:
+                starts = np.where(index > self.n_cycles, (start + self.n_cycles * length) / denominator, starts)
+                index = np.minimum(index, self.n_cycles)
+        else:
+            top = float(t.max(initial=0.0))
+            while spans[-1][0] / spans[-1][2] <= top and (self.n_cycles is None or len(spans) <= self.n_cycles):
+                spans.append(next(ahead))
+            begins = np.array([start / denominator for start, _, denominator in spans])
+            index = np.maximum(np.searchsorted(begins, t, side="right") - 1, 0)
+            starts = begins[index]
+            lengths = np.array([length / denominator for _, length, denominator in spans])[index]
+        if self.n_cycles is not None:
+            lengths = np.where(index >= self.n_cycles, np.inf, lengths)
+        warmup = float(self.warmup)
+        before = t < warmup
+        return np.where(before, -1, index), np.where(before, 0.0, starts), np.where(before, warmup, lengths)
+
+    def layout(self, steps_per_epoch: int, updates: int, inclusive: bool) -> tuple[Layout, int | None, int | None]:
+        """The cycles of the first `updates` updates on their grid: layout, `stop` and `period` of a `CycleGrid`."""
+        T_0 = self.T_0 * steps_per_epoch
+        stop: int | None = None
+        period: int | None = None
+        if self.T_mult == 1 and T_0.numerator < updates:
+            # The layout repeats after as many cycles as the denominator says.
+            period = T_0.numerator
+            if self.n_cycles is not None:
+                stop = math.ceil(self.warmup * steps_per_epoch + self.n_cycles * T_0)
+        layout: Layout = []
+        for span, following in itertools.pairwise(self.spans()):
+            if period is not None:
+                if len(layout) == T_0.denominator:
+                    break
+            elif layout:
+                first = _first_update(span, steps_per_epoch)
+                if first >= updates:
+                    break
+                if len(layout) == self.n_cycles:
+                    stop = first
+                    break
+            layout.append(_place(span, following, steps_per_epoch, inclusive))
+        return layout, stop, period
+
+
+@dataclass(frozen=True)
+class CycleGrid:
+    """The cycles laid on the grid of updates: what is needed to find the rate of an update with integers alone.
+
+    Update `k >= origin` belongs to the last cycle `j` with `first[j] <= r`, where `r = k - origin`; it has run the
+    fraction `((r - first[j]) * scale[j] + offset[j]) / length[j]` of its cycle. The three are integers where float64
+    holds them, so that the quotient is the rounded exact one. `eta_max` and `eta_min` are those of each cycle.
+
+    Attributes:
+        origin: First update after warmup.
+        stop: First update after the last cycle, or None if the cycles go on.
+        period: If the layout repeats (`T_mult=1`), the updates after which it does: then `r` is taken modulo
+            `period`, and `eta_max`, `eta_min` are indexed by the running number of the cycle, the last entry holding
+            on.
+        warmup: Updates of warmup; a fraction where warmup ends between two updates.
+    """
+
+    origin: int
+    stop: int | None
+    period: int | None
+    warmup: Fraction
+    first: IntArray
+    scale: FloatArray
+    offset: FloatArray
+    length: FloatArray
+    eta_max: FloatArray
+    eta_min: FloatArray
+
+    def locate(self, k: IntArray) -> tuple[FloatArray, IntArray]:
+        """Of the updates `k`, an integer array of any shape: `T_cur / T_i`, and the place of their cycle in `eta_max`.
+
+        Updates of warmup, and those after the last cycle, are given numbers of no account.
+        """
+        r = np.maximum(k - self.origin, 0)
+        if self.period is None:
+            number = j = np.searchsorted(self.first, r, side="right") - 1
+        else:
+            block, r = np.divmod(r, self.period)
+            j = np.searchsorted(self.first, r, side="right") - 1 if len(self.first) > 1 else np.zeros_like(r)
+            number = np.minimum(block * len(self.first) + j, len(self.eta_max) - 1)
+        return ((r - self.first[j]) * self.scale[j] + self.offset[j]) / self.length[j], number
+
+
+def _first_update(span: Span, steps_per_epoch: int) -> int:
+    """The first update in a cycle, or after it where it holds none."""
+    return -(-span[0] * steps_per_epoch // span[2])
+
+
+def _place(span: Span, following: Span, steps_per_epoch: int, inclusive: bool) -> tuple[int, float, float, float]:
+    """First update of a cycle, and the numbers that give `T_cur / T_i` from there on: see `CycleGrid`."""
+    start, length, scale = span[0] * steps_per_epoch, span[1] * steps_per_epoch, span[2]
+    first = _first_update(span, steps_per_epoch)
+    offset = first * scale - start
+    if inclusive:
+        last = _first_update(following, steps_per_epoch) - 1
+        if last <= first:
+            return first, 1.0, 0.0, 1.0
+        length = (last - first) * scale + offset
+    if max(length, scale) < 2**53:
+        return first, float(scale), float(offset), float(length)
+    return first, 1.0, offset / scale, length / scale
+
+
+def periods(t: FloatArray, start: int, length: int, denominator: int) -> tuple[IntArray, FloatArray]:
+    """Which period holds each position, and where it begins; periods follow one another without a gap.
+
+    A period's begin is the float nearest to the exact one, and belongs to it. Positions before the first are in it.
+
+    Args:
+        t: Positions in epochs.
+        start: Begin of the first period, in parts of an epoch.
+        length: Length of a period, in parts of an epoch.
+        denominator: Parts of an epoch.
+    """
+    index = np.maximum((t - start / denominator) // (length / denominator), 0).astype(np.int64)
+    fits = max(start + length * (int(index.max(initial=0)) + 2), denominator) < 2**53
+
+    def begin(i: IntArray) -> FloatArray:
+        # Python's integers where float64 does not hold the product.
+        return np.asarray((start + (i if fits else i.astype(object)) * length) / denominator, np.float64)
+
+    # The quotient of rounded numbers may be one off.
+    index -= (begin(index) > t) & (index > 0)
+    index += begin(index + 1) <= t
+    return index, begin(index)

@@ -1,0 +1,117 @@
+"""Cycles that end exactly when the budget does: a number of epochs to `T_0`, `T_mult` and the number of cycles.
+
+Cycles of `T_0, T_0 T_mult, ..., T_0 T_mult^(n-1)` epochs fill a budget of `E` epochs after a warmup of `w` if
+
+    T_0 = (E - w) / (1 + T_mult + ... + T_mult^(n-1)),
+
+in exact fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+from keras_sgdr._checks import integer, require
+from keras_sgdr.schedules.exact import Epochs, check_fraction, to_fraction
+
+__all__ = ["HEADINGS", "Proposal", "cells", "first_length", "propose"]
+
+# The paper's factors, proposed always, in this order; then others, proposed where all their cycles end on whole epochs.
+PAPER = (Fraction(2), Fraction(1))
+OTHERS = (Fraction(3), Fraction(3, 2), Fraction(4))
+# Unless a number is asked for: one cosine, which is the control of every comparison, up to as many cycles as the
+# paper's longest runs begin (T_0=1, T_mult=2, 200 epochs).
+SENSIBLE = range(1, 9)
+# Epochs. Shorter cycles hold a handful of updates even of a large data set.
+SHORTEST = Fraction(1, 1000)
+
+HEADINGS = ("T_0", "T_mult", "cycles", "ends after epoch", "whole epochs")
+_ENDS_IN_A_ROW = 8
+
+
+class Proposal(NamedTuple):
+    """Cycles that fill a budget: lengths in epochs, exact."""
+
+    T_0: Fraction
+    T_mult: Fraction
+    n_cycles: int
+    warmup: Fraction = Fraction(0)
+
+    @property
+    def ends(self) -> list[Fraction]:
+        """The epochs after which a cycle is complete; the last is the budget."""
+        return list(_ends(self))
+
+
+def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> list[Proposal]:
+    """The cycles that fill a budget of epochs, in the order of preference: see `WarmRestarts.plan`.
+
+    Raises:
+        ValueError: If no such cycles fit into the budget, or an argument is out of range.
+    """
+    integer("epochs", epochs, "Pass the epochs that `fit` will run.")
+    integer("n_cycles", n_cycles, "Pass how many cycles to fit into the budget, or None.", optional=True)
+    check_fraction("warmup", warmup, "Pass warmup=0 for none.", zero=True)
+    before = to_fraction(warmup)
+    rule = f"`warmup` must leave some of the budget of {epochs} epochs to the cycles."
+    require(before < epochs, rule, "warmup", warmup, "Pass warmup=0 for none.")
+    budget = int(epochs) - before
+    rule = f"`n_cycles` in {budget} epochs must leave each at least {float(SHORTEST)} epochs."
+    fix = f"Pass at most n_cycles={budget // SHORTEST}, or more epochs."
+    require(n_cycles is None or n_cycles * SHORTEST <= budget, rule, "n_cycles", n_cycles, fix)
+    numbers = SENSIBLE if n_cycles is None else (int(n_cycles),)
+    # Where no number is asked for, no cycle is shorter than an epoch.
+    least = min(Fraction(1), budget) if n_cycles is None else SHORTEST
+    order = (*PAPER, *OTHERS)
+    proposals = [
+        Proposal(T_0, T_mult, number, before)
+        for number in numbers
+        for T_mult in (order if number > 1 else (Fraction(1),))
+        if (T_0 := first_length(budget, number, T_mult, least)) is not None
+    ]
+    kept = [proposal for proposal in proposals if _whole(proposal.ends) or proposal.T_mult in PAPER]
+    return sorted(kept, key=lambda proposal: (not _whole(proposal.ends), order.index(proposal.T_mult)))
+
+
+def first_length(budget: Fraction, n_cycles: int, T_mult: Fraction, least: Fraction = Fraction(0)) -> Fraction | None:
+    """`T_0` of so many cycles that fill the budget, or None if it is below `least`."""
+    total, power = Fraction(0), Fraction(1)
+    for _ in range(n_cycles):
+        total += power
+        power *= T_mult
+        if total * least > budget:
+            return None
+    return budget / total
+
+
+def cells(proposal: Proposal) -> tuple[str, ...]:
+    """A row of a table under `HEADINGS`."""
+    ends = proposal.ends
+    texts = [f"{float(end):.5g}" for end in ends[: _ENDS_IN_A_ROW - 1]]
+    if len(ends) > _ENDS_IN_A_ROW:
+        texts.append("...")
+    if len(ends) >= _ENDS_IN_A_ROW:
+        texts.append(written(ends[-1]))
+    lengths = written(proposal.T_0), written(proposal.T_mult)
+    return *lengths, str(proposal.n_cycles), ", ".join(texts), "yes" if _whole(ends) else ""
+
+
+def written(value: Fraction) -> str:
+    """A decimal where a short one is exact, else a fraction."""
+    decimal = f"{float(value):.6g}"
+    return decimal if Fraction(decimal) == value else str(value)
+
+
+def _ends(proposal: Proposal) -> Iterator[Fraction]:
+    end, length = proposal.warmup, proposal.T_0
+    for _ in range(proposal.n_cycles):
+        end += length
+        length *= proposal.T_mult
+        yield end
+
+
+def _whole(ends: list[Fraction]) -> bool:
+    """Whether all cycles end with an epoch, where validation and checkpoints find them."""
+    return all(end.denominator == 1 for end in ends)

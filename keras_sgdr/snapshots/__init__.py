@@ -1,0 +1,31 @@
+"""Snapshots of the weights at the ends of cycles, and ensembles of them."""
+
+from keras_sgdr.snapshots.ensemble import SnapshotEnsemble
+from keras_sgdr.snapshots.manifest import (
+    FILES,
+    MANIFEST,
+    SUFFIX,
+    Manifest,
+    Snapshot,
+    SnapshotError,
+    architecture,
+    weights_alone,
+)
+from keras_sgdr.snapshots.scores import Mode, Report, Scores, higher_is_better, scores
+
+__all__ = [
+    "FILES",
+    "MANIFEST",
+    "SUFFIX",
+    "Manifest",
+    "Mode",
+    "Report",
+    "Scores",
+    "Snapshot",
+    "SnapshotEnsemble",
+    "SnapshotError",
+    "architecture",
+    "higher_is_better",
+    "scores",
+    "weights_alone",
+]

@@ -1,0 +1,298 @@
+"""Ensembles of snapshots: one model in memory, the weights of its members from disk in turn.
+
+Huang et al., "Snapshot Ensembles: Train 1, get M for free", ICLR 2017, arXiv 1704.00109: the mean of the members'
+probabilities. Averaging the weights instead, with BatchNorm's statistics taken anew: Izmailov et al., "Averaging
+Weights Leads to Wider Optima and Better Generalization", UAI 2018, arXiv 1803.05407.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import keras
+import numpy as np
+
+from keras_sgdr._checks import integer, invalid, is_integer, is_number, one_of, require
+from keras_sgdr._model_state import variables_restored
+from keras_sgdr.snapshots.batch_norm import estimate_statistics
+from keras_sgdr.snapshots.compiled_loss import gives_logits, has_binary_loss
+from keras_sgdr.snapshots.data_sets import input_batches, same_at_each_pass
+from keras_sgdr.snapshots.manifest import MANIFEST, Manifest, Snapshot, SnapshotError, architecture, weights_alone
+from keras_sgdr.snapshots.scores import Array, Report, Scores, probabilities, scores
+
+__all__ = ["SnapshotEnsemble"]
+
+
+class SnapshotEnsemble:
+    """Snapshots of one training, used together.
+
+    The members' weights are put into the model one after another, and each predicts all data. Afterwards the model has
+    the weights that it had, after an error too; only `average_weights` changes it. The memory is that of the model, a
+    copy of its weights and two arrays of outputs.
+
+    Data is given as arrays, lists or dicts of arrays, or a data set of batches that `model.predict` takes. A data set
+    is read once per member, and once before and after, since it must bring the same batches in the same order each
+    time.
+
+    Example:
+
+    >>> ensemble = SnapshotEnsemble.load("snapshots", model, select="last", n_members=3)
+    >>> ensemble.predict(x)
+    >>> print(ensemble.report(x_val, y_val))
+
+    Args:
+        manifest: The folder's manifest.
+        model: A model of the architecture that was trained.
+        members: Snapshots of the folder.
+        from_logits: Whether the model gives logits; None goes by its compiled loss.
+
+    Raises:
+        ValueError: If there are no members with a share, or it cannot be known what the model gives.
+    """
+
+    def __init__(
+        self, manifest: Manifest, model: Any, members: Sequence[Snapshot], *, from_logits: bool | None = None
+    ) -> None:
+        rule = "An ensemble must have members with a share."
+        files = [member.file for member in members]
+        fix = "Pass a folder with the snapshots of a complete cycle."
+        require(bool(members) and sum(member.weight for member in members) > 0, rule, "snapshots", files, fix)
+        self._manifest = manifest
+        self.model = model
+        self.members = list(members)
+        self.from_logits = gives_logits(model) if from_logits is None else from_logits
+        self._binary = has_binary_loss(model)
+
+    @classmethod
+    def load(
+        cls,
+        directory: str | os.PathLike[str],
+        model: Any,
+        select: Literal["all", "last", "best", "greedy"] = "all",
+        n_members: int | None = None,
+        *,
+        weights: Sequence[float] | None = None,
+        from_logits: bool | None = None,
+        data: Any = None,
+        batch_size: int = 32,
+    ) -> Self:
+        """Choose snapshots of a folder.
+
+        Args:
+            directory: Folder that a `SnapshotCheckpoint` or `save` wrote.
+            model: A model of the architecture that was trained.
+            select: `"all"`; `"last"`; `"best"` by the metric that the `SnapshotCheckpoint` monitored; or `"greedy"`:
+                those that lower the loss of the ensemble on `data`, added one by one, the best first.
+            n_members: Number of members, at most that with `"greedy"`; None for no limit.
+            weights: Share of each member in the mean, in the order of the cycles. None takes those of a saved ensemble,
+                and equal ones of a training.
+            from_logits: Whether the model gives logits, which go through softmax (through the sigmoid, with a binary
+                loss or a single output) before they are averaged, or probabilities; None goes by the loss it was
+                compiled with.
+            data: `(x, y)`, or a data set, for `"greedy"`.
+            batch_size: Samples in a batch of arrays.
+
+        Raises:
+            SnapshotError: If the manifest or a member's file is missing or damaged; the message names it.
+            ValueError: If an argument is out of range.
+        """
+        manifest = Manifest.read(directory)
+        one_of("select", select, ("all", "last", "best", "greedy"))
+        rule = '`n_members` must be a positive integer, and `select` other than "all".'
+        fix = 'Pass select="last" or select="best" with the number of members.'
+        require(n_members is None or (is_integer(n_members) and select != "all"), rule, "n_members", n_members, fix)
+        n_snapshots = len(manifest.snapshots)
+        limit = n_snapshots if n_members is None else n_members
+        rule = f"`n_members` must be at most the {n_snapshots} snapshots of the folder."
+        require(not n_snapshots or limit <= n_snapshots, rule, "n_members", n_members, "Pass a smaller number.")
+        if select == "greedy":
+            ensemble = cls(manifest, model, manifest.snapshots, from_logits=from_logits)
+            chosen = ensemble._greedy(data, limit, batch_size)
+        else:
+            chosen = manifest.best(limit) if select == "best" else manifest.last(limit)
+        chosen = sorted(chosen, key=lambda member: member.cycle)
+        if weights is not None:
+            valid = len(weights) == len(chosen) and all(is_number(w) and w >= 0 for w in weights) and sum(weights) > 0
+            rule = f"`weights` must be numbers, 0 or more and not all 0, one for each of the {len(chosen)} members."
+            require(valid, rule, "weights", weights, "Pass the members' shares in the order of their cycles.")
+            chosen = [replace(member, weight=float(w)) for member, w in zip(chosen, weights, strict=True)]
+        for member in chosen:
+            manifest.path(member)
+        return cls(manifest, model, chosen, from_logits=from_logits)
+
+    @property
+    def shares(self) -> list[float]:
+        """The members' shares in the mean, of sum 1."""
+        total = sum(member.weight for member in self.members)
+        return [member.weight / total for member in self.members]
+
+    def predict(self, x: Any, batch_size: int = 32) -> Array:
+        """The weighted mean of the members' probabilities.
+
+        Args:
+            x: Arrays, or a data set of batches; labels in it are not used.
+            batch_size: Samples in a batch of arrays.
+
+        Returns:
+            Shape `(samples, ...)` of the model's output.
+
+        Raises:
+            SnapshotError: If a member's file is missing or damaged.
+            ValueError: If a data set brought other batches at another pass.
+        """
+        with variables_restored(self.model), same_at_each_pass(x):
+            outputs = zip(self.shares, self._outputs(x, batch_size), strict=True)
+            return np.asarray(sum(share * output for share, output in outputs))
+
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 32) -> Scores:
+        """Scores of the ensemble; see `report`."""
+        return self.report(x, y, batch_size).ensemble
+
+    def report(self, x: Any, y: Any = None, batch_size: int = 32) -> Report:
+        """Scores of each member and of the ensemble, and how often the members disagree.
+
+        Args:
+            x: Arrays, or a data set of batches of inputs and labels.
+            y: Labels: classes, shape `(samples,)`, or one-hot, shape `(samples, classes)`. Not with a data set.
+            batch_size: Samples in a batch of arrays.
+
+        Raises:
+            SnapshotError: If a member's file is missing or damaged.
+            ValueError: If the model is no classifier of one output, the data has no labels, or a data set brought other
+                batches at another pass.
+        """
+        mean: Any = 0.0
+        members, classes = [], []
+        with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as labels:
+            for share, output in zip(self.shares, self._outputs(x, batch_size), strict=True):
+                mean = mean + share * output
+                score, predicted = self._scores(output, labels)
+                members.append(score)
+                classes.append(predicted)
+        ensemble, _ = self._scores(mean, labels)
+        predictions = np.stack(classes)
+        disagreement = (predictions[:, None] != predictions[None]).mean(axis=2)
+        return Report([member.cycle for member in self.members], members, ensemble, disagreement)
+
+    def average_weights(self, x: Any = None, batch_size: int = 32) -> Any:
+        """Put the weighted mean of the members' weights into the model.
+
+        The mean of BatchNorm's statistics is not the statistics of the mean: with layers of it, pass training data.
+
+        Args:
+            x: Data from which the statistics of every trainable BatchNorm are taken anew: the mean over its batches.
+                None keeps their mean over the members.
+            batch_size: Samples in a batch of arrays.
+
+        Returns:
+            The model.
+        """
+        integer("batch_size", batch_size, "Pass the number of samples in a batch.")
+        mean: list[Any] = [0.0] * len(self.model.weights)
+        with variables_restored(self.model):
+            for share, _ in zip(self.shares, self._members(), strict=True):
+                for index, weight in enumerate(self.model.get_weights()):
+                    # Not by NumPy, to which bfloat16 is no float. An integer, such as a count, is the last member's.
+                    is_float = keras.backend.is_float_dtype(str(weight.dtype))
+                    mean[index] = mean[index] + share * weight.astype("float64") if is_float else weight
+        self.model.set_weights(mean)
+        if x is not None:
+            estimate_statistics(self.model, input_batches(x, batch_size))
+        return self.model
+
+    def to_model(self) -> Any:
+        """One Keras model with the members inside, of Keras's own layers: it loads where `keras_sgdr` is not.
+
+        Its output is what `predict` returns. The model that was trained must be functional or sequential.
+        """
+        # A sequential model has an `input` only once it was called.
+        tensors = self.model.inputs[0] if isinstance(self.model, keras.Sequential) else self.model.input
+        inputs = keras.tree.map_structure(
+            lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), tensors
+        )
+        outputs = []
+        with variables_restored(self.model):
+            for share, snapshot in zip(self.shares, self._members(), strict=True):
+                member = keras.models.clone_model(self.model)
+                member.name = f"cycle_{snapshot.cycle}"
+                member.set_weights(self.model.get_weights())
+                output = member(inputs)
+                if kind := self._activation(output):
+                    output = keras.layers.Activation(kind, dtype="float32", name=f"{member.name}_{kind}")(output)
+                outputs.append(keras.layers.Rescaling(share, dtype="float32", name=f"{member.name}_share")(output))
+        mean = keras.layers.Add(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
+        return keras.Model(inputs, mean, name="snapshot_ensemble")
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Copy the members, with their shares, into another folder, from which `load` makes the same ensemble.
+
+        Raises:
+            ValueError: If the folder has snapshots.
+        """
+        target = Path(directory)
+        rule = "An ensemble must be saved into a folder of its own, without snapshots."
+        require(not (target / MANIFEST).exists(), rule, "directory", str(target), "Pass another folder.")
+        target.mkdir(parents=True, exist_ok=True)
+        copy = replace(self._manifest, directory=target, snapshots=[])
+        for member in self.members:
+            source = self._manifest.path(member)
+            copy.add(member, lambda unfinished, source=source: shutil.copyfile(source, unfinished))  # type: ignore[misc]
+
+    def _members(self) -> Iterator[Snapshot]:
+        """Each member in turn, with its weights in the model."""
+        for member in self.members:
+            path = self._manifest.path(member)
+            if member.architecture != architecture(self.model):
+                raise SnapshotError(
+                    f"The model must be of the architecture that was trained. Received: {str(path)!r}, whose weights "
+                    f"have other shapes than those of {self.model.name!r}. Pass the model that the snapshots are of."
+                )
+            with weights_alone(self.model):
+                self.model.load_weights(path)
+            yield member
+
+    def _outputs(self, x: Any, batch_size: int) -> Iterator[Array]:
+        """The probabilities that each member gives, in turn."""
+        integer("batch_size", batch_size, "Pass the number of samples in a batch.")
+        for _ in self._members():
+            outputs = self.model.predict(x, batch_size=batch_size, verbose=0)
+            if isinstance(outputs, list | tuple | dict):
+                rule = "An ensemble must be of a model of one output."
+                fix = "Take one of them: `keras.Model(model.input, model.output[0])`."
+                raise invalid(rule, f"{self.model.name!r}, which has {len(outputs)}", fix)
+            yield probabilities(outputs, self._activation(outputs))
+
+    def _activation(self, outputs: Any) -> Literal["softmax", "sigmoid"] | None:
+        """What makes the model's outputs probabilities."""
+        if not self.from_logits:
+            return None
+        return "sigmoid" if self._binary or outputs.shape[-1] == 1 else "softmax"
+
+    def _scores(self, outputs: Array, labels: Array) -> tuple[Scores, Array]:
+        if self._binary and outputs.shape[-1] > 1:
+            rule = "Scores are of a classifier whose classes exclude each other."
+            raise invalid(rule, f"loss={self.model.loss!r} and {outputs.shape[-1]} outputs", "Use `predict`.")
+        return scores(outputs, labels)
+
+    def _greedy(self, data: Any, limit: int, batch_size: int) -> list[Snapshot]:
+        """The member of the lowest loss, and those that lower the loss of the mean, tried in the order of theirs."""
+        rule, fix = 'select="greedy" must have data to choose by.', "Pass data=(x, y) that was not trained on."
+        require(data is not None, rule, "data", data, fix)
+        x, y = data if isinstance(data, tuple) else (data, None)
+        with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as labels:
+            outputs = list(self._outputs(x, batch_size))
+
+        def loss(members: list[int]) -> float:
+            return self._scores(np.mean([outputs[index] for index in members], axis=0), labels)[0].loss
+
+        chosen: list[int] = []
+        lowest = np.inf
+        for index in np.argsort([loss([index]) for index in range(len(outputs))]).tolist():
+            if len(chosen) < limit and (candidate := loss([*chosen, index])) < lowest:
+                chosen, lowest = [*chosen, index], candidate
+        return [self.members[index] for index in chosen]

@@ -1,0 +1,133 @@
+"""Scores of a classifier's probabilities: loss, accuracy, calibration; and which metrics are better when higher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_sgdr._checks import invalid, one_of
+
+__all__ = ["Array", "Mode", "Report", "Scores", "higher_is_better", "probabilities", "scores"]
+
+Array: TypeAlias = NDArray[Any]
+Mode: TypeAlias = Literal["auto", "min", "max"]
+
+BINS = 15  # Of the calibration error, as in Guo et al.
+
+
+class Scores(NamedTuple):
+    """Scores of a classifier on some data.
+
+    Attributes:
+        loss: Mean cross-entropy in nats.
+        accuracy: Share of samples whose most probable class is right.
+        calibration_error: Expected calibration error, 15 bins of equal width (Guo et al., "On Calibration of Modern
+            Neural Networks", arXiv 1706.04599, equation (3)).
+    """
+
+    loss: float
+    accuracy: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores of the members of an ensemble and of the ensemble; prints as a table.
+
+    Attributes:
+        cycles: Number of each member's cycle, from 1.
+        members: Scores of each member.
+        ensemble: Scores of the ensemble.
+        disagreement: Share of samples for which two members name different classes, shape `(members, members)`.
+    """
+
+    cycles: list[int]
+    members: list[Scores]
+    ensemble: Scores
+    disagreement: Array
+
+    def __str__(self) -> str:
+        names = [*(f"cycle {cycle}" for cycle in self.cycles), "ensemble"]
+        disagreement = [*(" ".join(f"{share:.3f}" for share in row) for row in self.disagreement), ""]
+        lines = [f"{'':<10}{'loss':>9}{'accuracy':>10}{'calibration error':>19}  disagrees with"]
+        for name, score, shares in zip(names, [*self.members, self.ensemble], disagreement, strict=True):
+            numbers = f"{score.loss:>9.4f}{score.accuracy:>10.4f}{score.calibration_error:>19.4f}"
+            lines.append(f"{name:<10}{numbers}  {shares}".rstrip())
+        return "\n".join(lines)
+
+
+def higher_is_better(metric: str, mode: Mode = "auto") -> bool:
+    """Whether higher values of a metric are better.
+
+    Args:
+        metric: Its name, such as `"val_accuracy"`.
+        mode: `"min"`, `"max"`, or `"auto"` to go by the name.
+
+    Raises:
+        ValueError: If `mode` is none of the three, or `"auto"` and the name does not tell.
+    """
+    one_of("mode", mode, ("auto", "min", "max"))
+    if mode != "auto":
+        return mode == "max"
+    name = metric.removeprefix("val_").lower()
+    if any(part in name for part in ("loss", "error", "mse", "mae", "entropy")):
+        return False
+    if any(part in name for part in ("acc", "auc", "f1", "precision", "recall", "iou")):
+        return True
+    raise invalid(
+        "The name of a metric must tell whether more is better, or `mode` must.",
+        f'monitor={metric!r} and mode="auto"',
+        'Pass mode="min" or mode="max".',
+    )
+
+
+def probabilities(outputs: Array, activation: Literal["softmax", "sigmoid"] | None) -> Array:
+    """Probabilities from a model's outputs, as float32 or float64; softmax is over the last axis."""
+    outputs = outputs.astype(np.float64 if outputs.dtype == np.float64 else np.float32)
+    if activation is None:
+        return outputs
+    if activation == "sigmoid":
+        # Without overflow on either side.
+        return np.where(outputs >= 0, 1, np.exp(-np.abs(outputs))) / (1 + np.exp(-np.abs(outputs)))
+    raised = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    return raised / raised.sum(axis=-1, keepdims=True)
+
+
+def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
+    """Scores, and the predicted class of each sample.
+
+    Args:
+        outputs: Probabilities, shape `(samples, classes)`, or `(samples, 1)` of the second of two classes.
+        labels: Classes, shape `(samples,)` or `(samples, 1)`, or one-hot, shape `(samples, classes)`.
+
+    Raises:
+        ValueError: If the shapes are others, or a label is no class.
+    """
+    if outputs.ndim == 2 and outputs.shape[1] == 1:
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    classes = labels.reshape(-1) if labels.size == len(outputs) else labels.argmax(axis=-1)
+    if outputs.ndim != 2 or classes.shape != outputs.shape[:1]:
+        raise invalid(
+            "Scores are of a classifier of one output, and its labels are classes or one-hot.",
+            f"outputs of shape {outputs.shape} and labels of shape {labels.shape}",
+            "Use `predict` for anything else.",
+        )
+    classes = classes.astype(int)
+    if classes.min() < 0 or classes.max() >= outputs.shape[1]:
+        raise invalid(
+            f"Labels must be classes from 0 to {outputs.shape[1] - 1}.",
+            f"labels from {classes.min()} to {classes.max()}",
+            "Pass those that the model was trained on.",
+        )
+    outputs = outputs.astype(np.float64)
+    likelihood = np.take_along_axis(outputs, classes[:, None], axis=1)[:, 0]
+    predicted, confidence = outputs.argmax(axis=1), outputs.max(axis=1)
+    correct = predicted == classes
+    # Rounded to float32, a probability may be 0.
+    loss = float(-np.log(np.maximum(likelihood, np.finfo(np.float32).tiny)).mean())
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = np.bincount(bins, correct - confidence, BINS)
+    return Scores(loss, float(correct.mean()), float(np.abs(gaps).sum() / len(classes))), predicted

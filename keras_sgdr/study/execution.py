@@ -1,0 +1,206 @@
+"""Running a study: one run after another, or in parallel through joblib, with a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+import keras
+
+from keras_sgdr._optional import load
+from keras_sgdr.study.heads import train_heads
+from keras_sgdr.study.spec import Spec, fingerprint_of
+from keras_sgdr.study.store import Run, Store
+from keras_sgdr.study.trainer import Trainer
+
+__all__ = ["PARALLEL", "Parallel", "execute", "progress_text", "train_runs", "trainer_of"]
+
+Parallel = Literal["loky", "ray", "dask"]
+PARALLEL = ("loky", "ray", "dask")
+# Ray and Dask that are started here serve this machine alone.
+LOCALHOST = "127.0.0.1"
+
+_SECONDS_BETWEEN_UPDATES = 1.0
+# The trainer of the last study, by its token: its model is in the device's memory.
+_trainers: dict[str, Trainer] = {}
+# A Dask worker may have several threads, and there is one model.
+_lock = threading.RLock()
+
+
+def execute(store: Store, runs: Sequence[Run], jobs: int, parallel: Parallel, *, progress: bool) -> None:
+    """Train these runs and save each when it ends, or its traceback when it raises.
+
+    Args:
+        store: Where they are saved.
+        runs: At least one.
+        jobs: Runs at a time, each in a process of its own; 1 for one after another in this process.
+        parallel: What starts the processes.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: If the store's runs are of another model, or the model is not one that a study can train.
+    """
+    store.tidy(runs)
+    jobs = len(runs) if store.spec.frozen else min(jobs, len(runs))
+    with _progress_bar(store, runs, jobs) if progress else contextlib.nullcontext():
+        if store.spec.frozen:
+            _train_on_frozen(store, runs)
+        elif jobs == 1:
+            train_runs(store, runs)
+        else:
+            _train_in_processes(store, runs, jobs, parallel)
+
+
+def train_runs(store: Store, runs: Sequence[Run]) -> None:
+    """Train these runs one after another in this process."""
+    with _lock:
+        for run in runs:
+            trainer = trainer_of(store.spec)
+            store.check_model(trainer.fingerprint)
+            began = time.perf_counter()
+            try:
+                metrics = trainer.run(store.spec.schedules[run.schedule], run.seed)
+            except Exception:
+                store.write_failure(run, traceback.format_exc())
+                _trainers.clear()  # What an exception leaves of a compiled step on JAX cannot be used again.
+                continue
+            store.write(run, trainer.fingerprint, time.perf_counter() - began, metrics)
+
+
+def trainer_of(spec: Spec) -> Trainer:
+    """The trainer of a study, which is built once in a process."""
+    if spec.token not in _trainers:
+        _trainers.clear()
+        _trainers[spec.token] = Trainer(spec)
+    return _trainers[spec.token]
+
+
+def _train_on_frozen(store: Store, runs: Sequence[Run]) -> None:
+    began = time.perf_counter()
+    model = store.spec.build(0)
+    fingerprint = fingerprint_of(model)
+    store.check_model(fingerprint)
+    metrics = train_heads(store.spec, model, runs)
+    seconds = (time.perf_counter() - began) / len(runs)
+    for run in runs:
+        store.write(run, fingerprint, seconds, metrics[run])
+
+
+def _train_in_processes(store: Store, runs: Sequence[Run], jobs: int, parallel: Parallel) -> None:
+    """Each of `jobs` processes builds the model once and trains an equal share of the runs."""
+    joblib = load("joblib", "A study with jobs=2 or more")
+    with _joblib_backend(parallel, jobs):
+        joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
+            joblib.delayed(_train_in_worker)(store, runs[number::jobs], number if parallel == "loky" else None)
+            for number in range(jobs)
+        )
+
+
+def _train_in_worker(store: Store, runs: Sequence[Run], number: int | None) -> None:
+    if number is not None:
+        _take_gpu(number)
+    train_runs(store, runs)
+
+
+@contextlib.contextmanager
+def _joblib_backend(parallel: Parallel, jobs: int) -> Iterator[None]:
+    """Select joblib's backend. Ray or Dask are started on this machine unless they are connected already."""
+    config, what = load("joblib", "A study with jobs=2 or more").parallel_config, f'A study with parallel="{parallel}"'
+    with contextlib.ExitStack() as stack:
+        options: dict[str, Any] = {}
+        if parallel == "ray":
+            ray = load("ray", what)
+            load("ray.util.joblib", what).register_ray()
+            if not ray.is_initialized():
+                stack.callback(ray.shutdown)
+                ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address=LOCALHOST)
+            # Ray hides the GPUs from tasks that do not ask for them.
+            if gpus := ray.cluster_resources().get("GPU", 0):
+                options = {"ray_remote_args": {"num_gpus": min(1.0, gpus / jobs)}}
+        elif parallel == "dask":
+            distributed = load("distributed", what)
+            try:
+                distributed.get_client()
+            except ValueError:
+                cluster = {"host": LOCALHOST, "n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+                stack.enter_context(distributed.Client(**cluster))
+        stack.enter_context(config(parallel, **options))
+        yield
+
+
+def _take_gpu(number: int) -> None:
+    """Let this process use one GPU, the first again after the last, and memory as it needs it: several may share it."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # A process that has trained before keeps the one it has.
+        with contextlib.suppress(RuntimeError):
+            if gpus := tf.config.list_physical_devices("GPU"):
+                for gpu in gpus:
+                    tf.config.experimental.set_memory_growth(gpu, True)
+                tf.config.set_visible_devices(gpus[number % len(gpus)], "GPU")
+    elif backend == "torch":
+        import torch
+
+        if count := torch.cuda.device_count():
+            torch.cuda.set_device(number % count)
+    else:
+        import jax
+
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        devices: Any = jax.local_devices()
+        jax.config.update("jax_default_device", devices[number % len(devices)])
+
+
+@contextlib.contextmanager
+def _progress_bar(store: Store, runs: Sequence[Run], jobs: int) -> Iterator[None]:
+    """Show a bar while runs are trained, here or elsewhere: it counts the store's files."""
+    rich = load("rich.progress", "The progress of a study")
+    columns = rich.TextColumn("{task.description}"), rich.BarColumn()
+    began, ended = time.monotonic(), threading.Event()
+    with rich.Progress(*columns) as bar:
+        task = bar.add_task("", total=len(runs))
+
+        def update() -> None:
+            done, failed = store.count(runs)
+            text = progress_text(done, failed, len(runs), jobs, time.monotonic() - began)
+            bar.update(task, completed=done + failed, description=text)
+
+        def keep_up() -> None:
+            update()
+            while not ended.wait(_SECONDS_BETWEEN_UPDATES):
+                update()
+
+        thread = threading.Thread(target=keep_up, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            update()
+
+
+def progress_text(done: int, failed: int, total: int, jobs: int, seconds: float) -> str:
+    """The state of the runs in words, with the time left once one has ended.
+
+    >>> progress_text(done=3, failed=0, total=10, jobs=2, seconds=90)
+    '3 of 10 runs done, 2 running, 0:03:30 left'
+    """
+    ended = done + failed
+    parts = [f"{done} of {total} runs done"]
+    if running := min(jobs, total - ended):
+        parts.append(f"{running} running")
+    if failed:
+        parts.append(f"{failed} failed")
+    if 0 < ended < total:
+        parts.append(f"{timedelta(seconds=math.ceil(seconds / ended * (total - ended)))} left")
+    return ", ".join(parts)
