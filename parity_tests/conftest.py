@@ -1,24 +1,21 @@
-"""Where L1 to L4 find their images, weights and traces."""
+"""Where the levels find their images, weights, traces and measurements."""
 
 from __future__ import annotations
 
-import inspect
+import gc
 import os
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from parity_tests.measured import Recorder
-from parity_tests.runs import Run, Trace, describe, prepare, traces
-from tests.conftest import ants_bees_dir, pretrained_weights
+from parity_tests.measurements import Recorder
+from parity_tests.processes import BACKENDS, Arrays, compute, read
+from parity_tests.training.run import prepare
+from parity_tests.training.suite import Pair, suite_traces
+from tests.support.inputs import ants_bees_dir, describe_inputs, pretrained_weights
 
-__all__ = ["ants_bees_dir", "folder", "inputs", "measure", "pretrained_weights", "train_both"]
-
-# Runs of Keras and runs of PyTorch, to their traces by the same names.
-TrainBoth = Callable[[Mapping[str, Run], Mapping[str, Run]], tuple[dict[str, Trace], dict[str, Trace]]]
+__all__ = ["ants_bees_dir", "folder", "inputs", "measure", "pretrained_weights", "sides", "suite"]
 
 
 @pytest.fixture(scope="session")
@@ -32,36 +29,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def inputs(folder: Path, ants_bees_dir: Path | None, pretrained_weights: Path | None) -> dict[str, Any]:
-    """The images and weights of a `Run`: the real ones where they are found, else drawn insects and random weights."""
+def inputs(folder: Path, ants_bees_dir: Path | None, pretrained_weights: Path | None) -> str:
+    """Images and weights for a `Run`: the real ones where they are found, else drawn insects and random weights."""
     return prepare(folder, ants_bees_dir, pretrained_weights)
 
 
 @pytest.fixture(scope="session")
-def train_both(folder: Path) -> TrainBoth:
-    """Makes runs of both frameworks at one time, each in a process of its own."""
+def sides(folder: Path) -> dict[str, Arrays]:
+    """Rates and optimizer paths of the "reference" and of Keras on each backend, two processes at a time."""
+    modules = {"reference": ("torch_side", "torch"), **{name: ("keras_side", name) for name in BACKENDS}}
+    with ThreadPoolExecutor(2) as pool:
+        runs = {
+            side: pool.submit(compute, f"parity_tests.rates.{module}", folder, backend=backend)
+            for side, (module, backend) in modules.items()
+        }
+        return {side: read(run.result()) for side, run in runs.items()}
 
-    def train(keras: Mapping[str, Run], torch: Mapping[str, Run]) -> tuple[dict[str, Trace], dict[str, Trace]]:
-        with ThreadPoolExecutor() as pool:
-            ours = pool.submit(traces, "keras", keras, folder)
-            theirs = pool.submit(traces, "torch", torch, folder)
-            return ours.result(), theirs.result()
 
-    return train
+@pytest.fixture(scope="session")
+def suite(folder: Path, inputs: str) -> dict[str, Pair]:
+    """The traces of all levels' runs that are not slow, by level."""
+    return suite_traces(folder, inputs)
 
 
 @pytest.fixture(scope="module")
 def measure(request: pytest.FixtureRequest, folder: Path) -> Recorder:
-    """Asserts and records the measurements of the level whose number the module's name has."""
+    """Asserts and records the measurements of the level that the module's name begins with."""
     level = request.path.stem.split("_")[1].upper()
     return Recorder(folder / "measured.jsonl", level)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The highest level first: the higher, the longer it takes, and what comes last should be short."""
-    items.sort(key=lambda item: item.path, reverse=True)
+def pytest_collection_finish() -> None:
+    """Let garbage collections leave out a million objects of imported modules."""
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say what the networks are trained on."""
-    return "parity: " + describe(*(inspect.unwrap(cast(Any, find))() for find in (ants_bees_dir, pretrained_weights)))
+    return "parity: " + describe_inputs()

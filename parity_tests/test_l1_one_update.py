@@ -1,60 +1,32 @@
-"""L1: one update in float64, made after another one at twice its rate, so that momentum has something to remember."""
+"""L1: one update in float64, made after another one, so that momentum has something to remember."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from parity_tests import bands
-from parity_tests.measured import Recorder
-from parity_tests.runs import Run, Trace, max_gap
+from parity_tests.measurements import Recorder
+from parity_tests.processes import Arrays, max_gap
 from parity_tests.tolerances import CONTROL, GRADIENT, ONE_UPDATE, STATISTICS
+from parity_tests.training.controls import Control, controls_of
+from parity_tests.training.suite import L1, Pair, spoiled
 
-Pair = tuple[dict[str, Trace], dict[str, Trace]]
-
-DECAY = float(np.float32(0.01))  # rounded as Keras on TensorFlow rounds it
-
-# Two updates, the second at half the rate of the first where not said otherwise.
-CASES: dict[str, dict[str, Any]] = {
-    "plain": {"momentum": 0.0},
-    "momentum, Keras's form": {},
-    "momentum, PyTorch's form": {"momentum_form": "pytorch"},
-    "Nesterov, Keras's form": {"nesterov": True},
-    "Nesterov, PyTorch's form": {"nesterov": True, "momentum_form": "pytorch"},
-    "decoupled decay": {"weight_decay": DECAY},
-    "coupled decay": {"weight_decay": DECAY, "momentum_form": "pytorch"},
-    # Its epsilons fit one update only: see `adamw.py`.
-    "AdamW": {"optimizer": "adamw", "weight_decay": DECAY, "eta_max": 0.001, "steps": 1},
-    # Its cycle is longer than the training, so a decay that is not the cycle's is another one.
-    "AdamWR": {"optimizer": "adamwr", "weight_decay": 0.025, "eta_max": 0.001, "T_0": 2.0},
-    "ResNet-50": {"net": "resnet50", "eta_max": 0.001},
-}
-
-CONTROLS: dict[str, dict[str, Any]] = {
-    **{name: {"control": how} for name, how in bands.CONTROLS.items()},
-    "AdamW epsilon unmapped": {**CASES["AdamW"], "control": "adamw_epsilon"},
-    "AdamWR decay not normalised by the cycle": {**CASES["AdamWR"], "control": "one_length"},
-}
+RESNET = "ResNet-50"
 
 
-@pytest.fixture(scope="module")
-def pair(inputs: dict[str, Any], train_both: Callable[..., Pair]) -> Pair:
-    def runs(cases: dict[str, dict[str, Any]]) -> dict[str, Run]:
-        common = {"eta_max": 0.1, "epochs": 1, "steps": 2, "gradients": True, "tensors": ("",), **inputs}
-        return {name: Run(**{**common, **case}) for name, case in cases.items()}
-
-    return train_both(runs(CASES | CONTROLS), runs(CASES))
+def traces_of(name: str, suite: dict[str, Pair]) -> tuple[Arrays, Arrays]:
+    """Of a case: ResNet-50's are the first two updates of L2's trajectory."""
+    level, name = ("L2", "ResNet-50, Keras's form") if name == RESNET else ("L1", name)
+    ours, theirs = suite[level]
+    return ours[name], theirs[name]
 
 
-def relative(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
+def relative(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def gaps(ours: Trace, theirs: Trace) -> dict[str, tuple[float, float]]:
+def gaps(ours: Arrays, theirs: Arrays) -> dict[str, tuple[float, float]]:
     """What L1 compares: the largest gap of each kind and its limit."""
     gradients = [name for name in theirs if name.startswith("gradients/")]
     weights = [name for name in theirs if name.startswith("weights/") and not name.endswith("num_batches_tracked")]
@@ -63,8 +35,8 @@ def gaps(ours: Trace, theirs: Trace) -> dict[str, tuple[float, float]]:
     assert statistics
     assert {*gradients, *weights} == {name for name in ours if name.startswith(("gradients/", "weights/"))}
     return {
-        "rate": (max_gap(ours["rates"], theirs["rates"]), 0.0),
-        "loss": (max_gap(ours["losses"], theirs["losses"]), ONE_UPDATE.limit),
+        "rate": (max_gap(ours["rates"][:2], theirs["rates"][:2]), 0.0),
+        "loss": (max_gap(ours["losses"][:2], theirs["losses"][:2]), ONE_UPDATE.limit),
         "weights": (
             max(max_gap(ours[name], theirs[name]) for name in set(weights) - set(statistics)),
             ONE_UPDATE.limit,
@@ -74,22 +46,21 @@ def gaps(ours: Trace, theirs: Trace) -> dict[str, tuple[float, float]]:
     }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_update(name: str, pair: Pair, measure: Recorder) -> None:
-    ours, theirs = pair[0][name], pair[1][name]
-    for what, (value, limit) in gaps(ours, theirs).items():
-        measure.agrees(f"{name}: {what}", value, limit)
+@pytest.mark.parametrize("name", [*L1, RESNET])
+def test_update(name: str, suite: dict[str, Pair], measure: Recorder) -> None:
+    for what, (value, limit) in gaps(*traces_of(name, suite)).items():
+        measure.agrees(name, what, value, limit)
 
 
-@pytest.mark.parametrize("name", CONTROLS)
-def test_control(name: str, pair: Pair, measure: Recorder) -> None:
-    case = name.split()[0] if name.startswith("AdamW") else "momentum, Keras's form"
-    found = gaps(pair[0][name], pair[1][case])
-    found.pop("rate")  # whose limit is 0; what follows from it must be seen
-    measure.caught(name, max(value / limit for value, limit in found.values()), CONTROL.limit)
+@pytest.mark.parametrize("control", controls_of("sgd", "adamw", "adamwr"), ids=lambda control: control.name)
+def test_control(control: Control, suite: dict[str, Pair], measure: Recorder) -> None:
+    ours, theirs = suite["L1"]
+    differing = gaps(ours[control.name], theirs[spoiled("L1", control)])
+    differing.pop("rate")  # whose limit is 0; what follows from it must be seen
+    measure.caught("", control.name, max(value / limit for value, limit in differing.values()), CONTROL.limit)
 
 
-def test_stock_momentum(pair: Pair, measure: Recorder) -> None:
-    found = gaps(pair[0]["momentum, Keras's form"], pair[1]["momentum, PyTorch's form"])
-    value, limit = found["weights"]
-    measure.caught("stock SGD against stock SGD", value / limit, CONTROL.limit)
+def test_stock_momentum(suite: dict[str, Pair], measure: Recorder) -> None:
+    ours, theirs = suite["L1"]
+    value, limit = gaps(ours["momentum, Keras's form"], theirs["momentum, PyTorch's form"])["weights"]
+    measure.caught("", "stock SGD against stock SGD", value / limit, CONTROL.limit)

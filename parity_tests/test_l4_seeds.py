@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity_tests.seeds import ALPHA, ARMS, CYCLE_ENDS, RESULT, SEEDS, conclude, olympic_mean, reached, tost
+from parity_tests.training.seeds import ALPHA, ARMS, CYCLE_ENDS, RESULT, SEEDS, conclude, olympic_mean, reached, tost
 
 
 @pytest.fixture(scope="module")
 def committed() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(RESULT.read_text())
-    return found
+    return dict(json.loads(RESULT.read_text()))
 
 
-def assert_equivalent(found: dict[str, Any]) -> None:
-    equivalence = found["equivalence"]
+def assert_equivalent(result: dict[str, Any]) -> None:
+    equivalence = result["equivalence"]
     assert equivalence["keras"]["p"] < ALPHA
     low, high = equivalence["keras"]["interval"]
     assert -equivalence["margin"] < low <= high < equivalence["margin"]
@@ -33,12 +32,12 @@ def test_the_committed_result_says_equivalent_and_its_control_does_not(committed
 
 
 def test_the_committed_statistics_are_those_of_the_committed_values(committed: dict[str, Any]) -> None:
-    for part, found in conclude(committed["values"]).items():
-        assert json.loads(json.dumps(found)) == committed[part], part
+    for part, statistics in conclude(committed["values"]).items():
+        assert json.loads(json.dumps(statistics)) == committed[part], part
 
 
-@pytest.mark.slow
-def test_the_seeds_again(tmp_path: Path, inputs: dict[str, Any]) -> None:
+@pytest.mark.hours
+def test_the_seeds_again(tmp_path: Path, inputs: str) -> None:
     values = reached(tmp_path, inputs)
     values.pop("versions")
     assert_equivalent(conclude(values))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from parity_tests.optimizer_traces import ADAMWR_CASES, CASES
-from parity_tests.runs import BACKENDS, Trace, sides
+from parity_tests.processes import BACKENDS, Arrays
+from parity_tests.rates.optimizers import ADAMWR_CASES, CASES
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -22,45 +20,40 @@ ADAMWR_BOUND = 40 * EPS
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-@pytest.fixture(scope="module")
-def traces(folder: Path) -> dict[str, Trace]:
-    return sides("parity_tests.optimizer_traces", folder)
-
-
 @each_backend
 @pytest.mark.parametrize("case", CASES)
-def test_pytorch_sgd_is_torch_optim_sgd(case: str, backend: str, traces: dict[str, Trace]) -> None:
-    ours, theirs = traces[backend][f"pytorch/{case}"], traces["reference"][f"pytorch/{case}"]
+def test_pytorch_sgd_is_torch_optim_sgd(case: str, backend: str, sides: dict[str, Arrays]) -> None:
+    ours, theirs = sides[backend][f"pytorch/{case}"], sides["reference"][f"pytorch/{case}"]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=SGD_BOUND)
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name != "exact_momentum"])
-def test_keras_sgd_is_keras_optimizers_sgd(case: str, traces: dict[str, Trace]) -> None:
-    ours, theirs = traces["reference"][f"keras/{case}"], traces["tensorflow"][f"keras/{case}"]
+def test_keras_sgd_is_keras_optimizers_sgd(case: str, sides: dict[str, Arrays]) -> None:
+    ours, theirs = sides["reference"][f"keras/{case}"], sides["tensorflow"][f"keras/{case}"]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=SGD_BOUND)
 
 
-def test_keras_on_tensorflow_rounds_momentum_to_float32(traces: dict[str, Trace]) -> None:
-    ours, theirs = traces["reference"]["keras/exact_momentum"], traces["tensorflow"]["keras/exact_momentum"]
+def test_keras_on_tensorflow_rounds_momentum_to_float32(sides: dict[str, Arrays]) -> None:
+    ours, theirs = sides["reference"]["keras/exact_momentum"], sides["tensorflow"]["keras/exact_momentum"]
     assert 1e-9 < np.abs(ours - theirs).max() < 1e-5
 
 
 @each_backend
 @pytest.mark.parametrize("case", ["momentum", "nesterov", "momentum_decay"])
-def test_stock_sgd_is_not_stock_sgd(case: str, backend: str, traces: dict[str, Trace]) -> None:
+def test_stock_sgd_is_not_stock_sgd(case: str, backend: str, sides: dict[str, Arrays]) -> None:
     """The control."""
-    keras, pytorch = traces[backend][f"keras/{case}"], traces["reference"][f"pytorch/{case}"]
+    keras, pytorch = sides[backend][f"keras/{case}"], sides["reference"][f"pytorch/{case}"]
     assert np.abs(keras - pytorch).max() > 0.1
 
 
 @each_backend
 @pytest.mark.parametrize("case", ADAMWR_CASES)
-def test_adamwr_is_its_twin(case: str, backend: str, traces: dict[str, Trace]) -> None:
-    ours, theirs = traces[backend][f"adamwr/{case}"], traces["reference"][f"adamwr/{case}"]
+def test_adamwr_is_its_twin(case: str, backend: str, sides: dict[str, Arrays]) -> None:
+    ours, theirs = sides[backend][f"adamwr/{case}"], sides["reference"][f"adamwr/{case}"]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=ADAMWR_BOUND)
 
 
-def test_adamwr_s_decay_is_seen(traces: dict[str, Trace]) -> None:
+def test_adamwr_s_decay_is_seen(sides: dict[str, Arrays]) -> None:
     """The control."""
-    decayed, without = (traces["reference"][f"adamwr/{case}"] for case in ("decay", "plain"))
+    decayed, without = (sides["reference"][f"adamwr/{case}"] for case in ("decay", "plain"))
     assert np.abs(decayed - without).max() > 0.01

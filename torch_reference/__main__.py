@@ -63,7 +63,7 @@ class Options:
 
 
 def finetune(options: Options, console: Console) -> dict[str, Any]:
-    """Train as the options say, write `history.csv` and `summary.json`, print a row a cycle.
+    """Train as the options say, write `history.csv` and `summary.json`, print a row per cycle.
 
     Returns:
         What `summary.json` holds.
@@ -120,7 +120,7 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
 
 
 def cycle_rows(scheduler: SGDR, run: Training) -> list[dict[str, Any]]:
-    """A row a finished cycle: its index, length in epochs, and what the validation after its end gave."""
+    """A row per finished cycle: its index, length in epochs, and what the validation after its end gave."""
     rows = []
     step = 0
     # An update past the last cycle still belongs to it, hence the first condition.

@@ -25,11 +25,11 @@ class Cycle:
     length`.
 
     Attributes:
-        index: counted from 0.
-        start: where the cycle begins, in updates, a fraction where that is between two of them.
-        length: in updates.
-        first: its first update.
-        stop: the first update after it; equal to `first` where the cycle lies between two updates.
+        index: Counted from 0.
+        start: Where the cycle begins, in updates, a fraction where that is between two of them.
+        length: In updates.
+        first: Its first update.
+        stop: The first update after it; equal to `first` where the cycle lies between two updates.
     """
 
     index: int
@@ -47,18 +47,18 @@ class Cycles:
     """The sequence of cycles; finds the one of any update without a logarithm.
 
     Args:
-        T_0: length of the first cycle, in epochs.
-        T_mult: ratio of the lengths of two successive cycles.
-        warmup: epochs before the first cycle.
-        cycles: how many cycles there are; None for no end.
-        steps_per_epoch: updates in an epoch.
+        T_0: Length of the first cycle, in epochs.
+        T_mult: Ratio of the lengths of two successive cycles.
+        warmup: Epochs before the first cycle.
+        cycle_limit: How many cycles there are; None for no end.
+        steps_per_epoch: Updates in an epoch.
     """
 
-    def __init__(self, T_0: float, T_mult: float, warmup: float, cycles: int | None, steps_per_epoch: int) -> None:
+    def __init__(self, T_0: float, T_mult: float, warmup: float, cycle_limit: int | None, steps_per_epoch: int) -> None:
         self._growth = exact(T_mult)
         self._first = Cycle.of(0, exact(warmup) * steps_per_epoch, exact(T_0) * steps_per_epoch)
         self._latest = self._first
-        self._count: float = math.inf if cycles is None else cycles
+        self._count: float = math.inf if cycle_limit is None else cycle_limit
         if T_mult < 1:
             count = 1
             while count < self._count and T_0 * T_mult**count >= SHORTEST_CYCLE:

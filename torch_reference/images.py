@@ -21,7 +21,7 @@ def find_folder(data: Path | None) -> Path:
     """The given folder, else `$ANTS_BEES_DIR`, else `data/hymenoptera_data`.
 
     Raises:
-        FileNotFoundError: if the one found first has no `train` and `val` in it.
+        FileNotFoundError: If the one found first has no `train` and `val` in it.
     """
     folder = data or Path(os.environ.get("ANTS_BEES_DIR") or Path("data", "hymenoptera_data"))
     if not all((folder / split).is_dir() for split in ("train", "val")):
@@ -40,15 +40,15 @@ class AntsBees:
     crop, at the same ratio of 256 to 224.
 
     Args:
-        folder: holds `train` and `val`, and in each a folder a class.
-        image_size: pixels of a side.
-        batch_size: images in a batch; the last one of an epoch may be smaller.
-        seed: with the epoch it decides order, crops and flips, so a resumed run sees the same images.
-        device: where the batches are to be.
+        folder: Holds `train` and `val`, and in each a folder a class.
+        image_size: Pixels of a side.
+        batch_size: Images in a batch; the last one of an epoch may be smaller.
+        seed: With the epoch it decides order, crops and flips, so a resumed run sees the same images.
+        device: Where the batches are to be.
 
     Attributes:
-        classes: names of the classes in the order of their labels.
-        steps_per_epoch: training batches in an epoch.
+        classes: Names of the classes in the order of their labels.
+        steps_per_epoch: Training batches in an epoch.
     """
 
     def __init__(self, folder: Path, image_size: int, batch_size: int, seed: int, device: torch.device) -> None:

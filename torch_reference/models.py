@@ -8,6 +8,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from torch_reference._checks import require
+
 __all__ = ["read_state_dict", "resnet"]
 
 # `fc` is made anew for every task; the counters steer only BatchNorm layers without a momentum, of which
@@ -22,17 +24,16 @@ def resnet(depth: int, weights: str = "imagenet", classes: int = 2) -> nn.Module
         depth: 50, 101 or 152.
         weights: "imagenet" (torchvision's default weights, downloaded once), "none" (random), or the path of
             a `.safetensors` or `.pth` state dict in torchvision's names; its `fc`, if any, is not used.
-        classes: units of the last layer, drawn from torch's default initialisation.
+        classes: Units of the last layer, drawn from torch's default initialisation.
 
     Returns:
         The model, in float32.
 
     Raises:
-        ValueError: if the depth is unknown, or the file does not hold these tensors.
-        FileNotFoundError: if there is no such file.
+        ValueError: If the depth is unknown, or the file does not hold these tensors.
+        FileNotFoundError: If there is no such file.
     """
-    if depth not in (50, 101, 152):
-        raise ValueError(f"`depth` must be 50, 101 or 152. Received: depth={depth}. Pass depth=50.")
+    require(depth in (50, 101, 152), "`depth` must be 50, 101 or 152.", f"depth={depth}", "Pass depth=50.")
     name = f"resnet{depth}"
     model: nn.Module = torchvision.models.get_model(name)
     if weights == "imagenet":
@@ -48,14 +49,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a state dict without executing code from the file.
 
     Raises:
-        ValueError: if the name ends in neither `.safetensors` nor `.pth`.
-        FileNotFoundError: if there is no such file.
+        ValueError: If the name ends in neither `.safetensors` nor `.pth`.
+        FileNotFoundError: If there is no such file.
     """
-    if path.suffix not in (".safetensors", ".pth"):
-        raise ValueError(
-            "`weights` must be 'imagenet', 'none', or a .safetensors or .pth file. Received: "
-            f"weights={str(path)!r}. Pass one of these."
-        )
+    rule = "`weights` must be 'imagenet', 'none', or a .safetensors or .pth file."
+    require(path.suffix in (".safetensors", ".pth"), rule, f"weights={str(path)!r}", "Pass one of these.")
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path.")
     if path.suffix == ".pth":
@@ -78,12 +76,9 @@ def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
             if given[name].shape != expected[name].shape
         ),
     ]
-    if wrong:
-        shown = "; ".join(sorted(wrong)[:5])
-        raise ValueError(
-            f"The weights must fit the model. Received: weights={source!r}, of which {len(wrong)} tensors "
-            f"differ: {shown}. Pass weights of the same depth, in torchvision's names."
-        )
+    received = f"weights={source!r}, of which {len(wrong)} tensors differ: {'; '.join(sorted(wrong)[:5])}"
+    fix = "Pass weights of the same depth, in torchvision's names."
+    require(not wrong, "The weights must fit the model.", received, fix)
     model.load_state_dict(given, strict=False)
 
 

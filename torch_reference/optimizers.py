@@ -8,10 +8,39 @@ from typing import Any, overload
 import torch
 from torch.optim import Optimizer
 
+from torch_reference._checks import not_negative, positive, require
+
 __all__ = ["AdamWR", "KerasSGD"]
 
 
-class KerasSGD(Optimizer):
+class _ByParameter(Optimizer):
+    """An optimizer whose update of a parameter depends on that parameter's own gradients."""
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one update; `closure`, if given, evaluates the model anew and returns the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, group)
+        return loss
+
+    def _update(self, p: Any, group: dict[str, Any]) -> None:
+        """Update a parameter, which has a gradient, by the settings of its group."""
+        raise NotImplementedError
+
+
+class KerasSGD(_ByParameter):
     """SGD as `keras.optimizers.SGD` does it: the rate goes into the velocity.
 
         m = momentum * m - lr * g
@@ -28,13 +57,13 @@ class KerasSGD(Optimizer):
 
     Args:
         params: parameters, or groups of them.
-        lr: learning rate.
-        momentum: from 0 (no velocity is kept) to 1.
-        nesterov: look ahead along the velocity; without momentum it changes nothing, as in Keras.
-        weight_decay: decoupled decay.
+        lr: Learning rate.
+        momentum: From 0 (no velocity is kept) to 1.
+        nesterov: Look ahead along the velocity; without momentum it changes nothing, as in Keras.
+        weight_decay: Decoupled decay.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: If an argument is outside its range.
     """
 
     def __init__(
@@ -45,49 +74,30 @@ class KerasSGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        if not lr >= 0:
-            raise ValueError(f"`lr` must be at least 0. Received: lr={lr}. Pass a rate such as lr=0.01.")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"`momentum` must lie in [0, 1]. Received: momentum={momentum}. A usual value is 0.9.")
-        if not weight_decay >= 0:
-            raise ValueError(
-                f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}. Pass 0 for none."
-            )
+        not_negative("lr", lr, "Pass a rate such as lr=0.01.")
+        require(0 <= momentum <= 1, "`momentum` must lie in [0, 1].", f"momentum={momentum}", "A usual value is 0.9.")
+        not_negative("weight_decay", weight_decay, "Pass 0 for none.")
         super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Make one update; `closure`, if given, evaluates the model anew and returns the loss."""
-        loss = _evaluate(closure)
-        for group in self.param_groups:
-            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if decay != 0:
-                    p.sub_(p * decay * lr)
-                # Products first, then sums, never `add_(..., alpha=lr)`: a fused multiply-add rounds once
-                # where Keras rounds twice.
-                step = p.grad * lr
-                if momentum == 0:
-                    p.sub_(step)
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["velocity"] = torch.zeros_like(p)
-                m = state["velocity"]
-                m.mul_(momentum).sub_(step)
-                p.add_(m * momentum - step if group["nesterov"] else m)
-        return loss
+    def _update(self, p: Any, group: dict[str, Any]) -> None:
+        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        if decay != 0:
+            p.sub_(p * decay * lr)
+        # Products first, then sums, never `add_(..., alpha=lr)`: a fused multiply-add rounds once where Keras rounds
+        # twice.
+        step = p.grad * lr
+        if momentum == 0:
+            p.sub_(step)
+            return
+        state = self.state[p]
+        if not state:
+            state["velocity"] = torch.zeros_like(p)
+        m = state["velocity"]
+        m.mul_(momentum).sub_(step)
+        p.add_(m * momentum - step if group["nesterov"] else m)
 
 
-class AdamWR(Optimizer):
+class AdamWR(_ByParameter):
     """Adam with decoupled weight decay, normalised at every restart (Loshchilov & Hutter, arXiv 1711.05101).
 
     Algorithm 2 of the paper, with the normalised decay of appendix B.1, at the rate `lr = eta_t * alpha`:
@@ -103,12 +113,12 @@ class AdamWR(Optimizer):
     Args:
         params: parameters, or groups of them.
         lr: `alpha`.
-        lambda_norm: normalised weight decay; the paper's are 0.025 to 0.05.
-        betas: decay of the means of gradients and of their squares, each in [0, 1).
-        eps: added to the root of the corrected mean of squares.
+        lambda_norm: Normalised weight decay; the paper's are 0.025 to 0.05.
+        betas: Decay of the means of gradients and of their squares, each in [0, 1).
+        eps: Added to the root of the corrected mean of squares.
 
     Raises:
-        ValueError: if an argument is outside its range; in `step`, if a group has no `lambda_i`.
+        ValueError: If an argument is outside its range; in `step`, if a group has no `lambda_i`.
     """
 
     def __init__(
@@ -119,16 +129,11 @@ class AdamWR(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        if not lr > 0:
-            raise ValueError(f"`lr` must be positive. Received: lr={lr}. Pass a rate such as lr=0.001.")
-        if not lambda_norm >= 0:
-            raise ValueError(
-                f"`lambda_norm` must be at least 0. Received: lambda_norm={lambda_norm}. A usual value is 0.025."
-            )
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"`betas` must lie in [0, 1). Received: betas={betas}. Usual ones are (0.9, 0.999).")
-        if not eps > 0:
-            raise ValueError(f"`eps` must be positive. Received: eps={eps}. A usual value is 1e-8.")
+        positive("lr", lr, "Pass a rate such as lr=0.001.")
+        not_negative("lambda_norm", lambda_norm, "A usual value is 0.025.")
+        valid = all(0 <= beta < 1 for beta in betas)
+        require(valid, "`betas` must lie in [0, 1).", f"betas={betas}", "Usual ones are (0.9, 0.999).")
+        positive("eps", eps, "A usual value is 1e-8.")
         super().__init__(params, {"lr": lr, "lambda_norm": lambda_norm, "betas": betas, "eps": eps, "lambda_i": None})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -136,43 +141,19 @@ class AdamWR(Optimizer):
         super().add_param_group(param_group)
         self.param_groups[-1].setdefault("eta_max", self.param_groups[-1]["lr"])
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Make one update; `closure`, if given, evaluates the model anew and returns the loss."""
-        loss = _evaluate(closure)
-        for group in self.param_groups:
-            if group["lambda_i"] is None:
-                raise ValueError(
-                    "The decay is normalised by the length of the cycle. Received: lambda_i=None. Step "
-                    '`schedulers.SGDR` beside this optimizer, or set "lambda_i" in its groups at every restart.'
-                )
-            eta_t, (beta_1, beta_2) = group["lr"] / group["eta_max"], group["betas"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state.update(t=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
-                state["t"] += 1
-                m, v = state["m"], state["v"]
-                m.mul_(beta_1).add_(p.grad * (1 - beta_1))
-                v.mul_(beta_2).add_(p.grad * p.grad * (1 - beta_2))
-                m_hat = m / (1 - beta_1 ** state["t"])
-                v_hat = v / (1 - beta_2 ** state["t"])
-                adam = group["eta_max"] * m_hat / (v_hat.sqrt() + group["eps"])
-                p.sub_(eta_t * (adam + group["lambda_i"] * p))
-        return loss
-
-
-def _evaluate(closure: Callable[[], float] | None) -> float | None:
-    """The loss of the model evaluated anew, inside a step without gradients."""
-    if closure is None:
-        return None
-    with torch.enable_grad():
-        return closure()
+    def _update(self, p: Any, group: dict[str, Any]) -> None:
+        rule = "The decay is normalised by the length of the cycle."
+        fix = 'Step `schedulers.SGDR` beside this optimizer, or set "lambda_i" in its groups at every restart.'
+        require(group["lambda_i"] is not None, rule, "lambda_i=None", fix)
+        eta_t, (beta_1, beta_2) = group["lr"] / group["eta_max"], group["betas"]
+        state = self.state[p]
+        if not state:
+            state.update(t=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+        state["t"] += 1
+        m, v = state["m"], state["v"]
+        m.mul_(beta_1).add_(p.grad * (1 - beta_1))
+        v.mul_(beta_2).add_(p.grad * p.grad * (1 - beta_2))
+        m_hat = m / (1 - beta_1 ** state["t"])
+        v_hat = v / (1 - beta_2 ** state["t"])
+        adam = group["eta_max"] * m_hat / (v_hat.sqrt() + group["eps"])
+        p.sub_(eta_t * (adam + group["lambda_i"] * p))

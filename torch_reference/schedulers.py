@@ -13,6 +13,7 @@ import numpy as np
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from torch_reference._checks import count, not_negative, positive, require
 from torch_reference.cycles import Cycle, Cycles
 
 __all__ = ["SGDR", "StepDecay"]
@@ -35,60 +36,60 @@ class SGDR(LRScheduler):
     name for the number of `step()` calls; here that is a number of updates.)
 
     Args:
-        optimizer: the optimizer; the rate of each group is that group's eta_max.
-        T_0: length of the first cycle, in epochs; may be a fraction.
-        T_mult: each cycle is this many times as long as the one before; may be a fraction, also below 1. Then
+        optimizer: The optimizer; the rate of each group is that group's eta_max.
+        T_0: Length of the first cycle, in epochs; may be a fraction.
+        T_mult: Each cycle is this many times as long as the one before; may be a fraction, also below 1. Then
             cycles shorter than 1e-6 epochs are not run, and the last eta_min is held from there on.
-        eta_min: rate towards which every cycle anneals.
-        steps_per_epoch: updates in an epoch.
-        eta_max_decay: factor on eta_max at every restart.
-        eta_min_decay: factor on eta_min at every restart. eta_min_i is never above eta_max_i.
-        warmup: epochs of linear rise from eta_min to eta_max before the first cycle; may be a fraction.
-        cycles: after this many cycles the last eta_min is held. None: no end.
+        eta_min: Rate towards which every cycle anneals.
+        steps_per_epoch: Updates in an epoch.
+        eta_max_decay: Factor on eta_max at every restart.
+        eta_min_decay: Factor on eta_min at every restart. eta_min_i is never above eta_max_i.
+        warmup: Epochs of linear rise from eta_min to eta_max before the first cycle; may be a fraction.
+        cycle_limit: After this many cycles the last eta_min is held. None: no end.
         end: "exclusive", `T_cur` runs over [0, T_i) and eta_min is approached but not reached; "inclusive",
             the last update of a cycle is made at exactly eta_min_i.
-        last_epoch: index of the last update made, -1 for none.
+        last_epoch: Index of the last update made, -1 for none.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: If an argument is outside its range.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
         T_0: float,
-        T_mult: float = 1,
+        T_mult: float = 2,
         eta_min: float = 0.0,
         *,
         steps_per_epoch: int,
         eta_max_decay: float = 1.0,
         eta_min_decay: float = 1.0,
         warmup: float = 0.0,
-        cycles: int | None = None,
+        cycle_limit: int | None = None,
         end: Literal["exclusive", "inclusive"] = "exclusive",
         last_epoch: int = -1,
     ) -> None:
-        _check_positive("T_0", T_0, "the length of the first cycle in epochs, such as T_0=10")
-        _check_positive("T_mult", T_mult, "the growth of the cycles, such as T_mult=2")
-        _check_positive("eta_max_decay", eta_max_decay, "a factor a restart, such as eta_max_decay=0.5")
-        _check_positive("eta_min_decay", eta_min_decay, "a factor a restart, such as eta_min_decay=0.5")
-        _check_not_negative("eta_min", eta_min, "the lowest rate, such as eta_min=0.0")
-        _check_not_negative("warmup", warmup, "the epochs before the first cycle, such as warmup=0.5")
-        _check_count("steps_per_epoch", steps_per_epoch, "the number of batches in an epoch")
-        if cycles is not None:
-            _check_count("cycles", cycles, "the number of cycles to run, or None for no end")
-        if end not in ("exclusive", "inclusive"):
-            raise ValueError(
-                f"`end` must be 'exclusive' or 'inclusive'. Received: end={end!r}. Pass 'inclusive' for a "
-                "last update of each cycle at exactly eta_min."
-            )
+        positive("T_0", T_0, "Pass the length of the first cycle in epochs, such as T_0=10.")
+        positive("T_mult", T_mult, "Pass the growth of the cycles, such as T_mult=2.")
+        positive("eta_max_decay", eta_max_decay, "Pass a factor for each restart, such as eta_max_decay=0.5.")
+        positive("eta_min_decay", eta_min_decay, "Pass a factor for each restart, such as eta_min_decay=0.5.")
+        not_negative("eta_min", eta_min, "Pass the lowest rate, such as eta_min=0.0.")
+        not_negative("warmup", warmup, "Pass the epochs before the first cycle, such as warmup=0.5.")
+        count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
+        if cycle_limit is not None:
+            count("cycle_limit", cycle_limit, "Pass the number of cycles to run, or None for no end.")
+        rule, fix = (
+            "`end` must be 'exclusive' or 'inclusive'.",
+            "Pass 'inclusive' to end each cycle at exactly eta_min.",
+        )
+        require(end in ("exclusive", "inclusive"), rule, f"end={end!r}", fix)
         for index, group in enumerate(optimizer.param_groups):
             eta_max = float(group.get("initial_lr", group["lr"]))
-            if eta_min > eta_max:
-                raise ValueError(
-                    "`eta_min` must not be above the rate of a parameter group. Received: "
-                    f"eta_min={eta_min} and lr={eta_max} in group {index}. Lower eta_min or raise that rate."
-                )
+            rule, fix = (
+                "`eta_min` must not be above the rate of a parameter group.",
+                "Lower eta_min or raise that rate.",
+            )
+            require(eta_min <= eta_max, rule, f"eta_min={eta_min} and lr={eta_max} in group {index}", fix)
 
         self.T_0 = float(T_0)
         self.T_mult = float(T_mult)
@@ -97,7 +98,7 @@ class SGDR(LRScheduler):
         self.eta_max_decay = float(eta_max_decay)
         self.eta_min_decay = float(eta_min_decay)
         self.warmup = float(warmup)
-        self.cycles = cycles
+        self.cycle_limit = cycle_limit
         self.end = end
         self._cycles = self._make_cycles()
         super().__init__(optimizer, last_epoch)
@@ -116,9 +117,9 @@ class SGDR(LRScheduler):
         That is `lambda_norm * sqrt(b / (B * T_i))`, with `B / b` updates in an epoch (arXiv 1711.05101, appendix B.1).
         """
         super().step(epoch)
-        T_i = float(self._cycles.at(self.last_epoch).length / self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             if "lambda_norm" in group:
+                T_i = float(self._cycles.at(self.last_epoch).length / self.steps_per_epoch)
                 group["lambda_i"] = group["lambda_norm"] * math.sqrt(1 / (self.steps_per_epoch * T_i))
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class SGDR(LRScheduler):
         self._cycles = self._make_cycles()
 
     def _make_cycles(self) -> Cycles:
-        return Cycles(self.T_0, self.T_mult, self.warmup, self.cycles, self.steps_per_epoch)
+        return Cycles(self.T_0, self.T_mult, self.warmup, self.cycle_limit, self.steps_per_epoch)
 
     def _eta(self, eta_max_0: float, step: int) -> float:
         cycle = self._cycles.at(step)
@@ -165,14 +166,14 @@ class StepDecay(LRScheduler):
     PyTorch's `StepLR` counted in epochs, for a loop that steps its scheduler once a batch.
 
     Args:
-        optimizer: the optimizer; each group decays from its own rate.
-        step_size: epochs between two decays, an integer.
-        gamma: factor of each decay.
-        steps_per_epoch: updates in an epoch.
-        last_epoch: index of the last update made, -1 for none.
+        optimizer: The optimizer; each group decays from its own rate.
+        step_size: Epochs between two decays, an integer.
+        gamma: Factor of each decay.
+        steps_per_epoch: Updates in an epoch.
+        last_epoch: Index of the last update made, -1 for none.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: If an argument is outside its range.
     """
 
     def __init__(
@@ -184,9 +185,9 @@ class StepDecay(LRScheduler):
         steps_per_epoch: int,
         last_epoch: int = -1,
     ) -> None:
-        _check_count("step_size", step_size, "the epochs between two decays, such as step_size=60")
-        _check_positive("gamma", gamma, "the factor of each decay, such as gamma=0.1")
-        _check_count("steps_per_epoch", steps_per_epoch, "the number of batches in an epoch")
+        count("step_size", step_size, "Pass the epochs between two decays, such as step_size=60.")
+        positive("gamma", gamma, "Pass the factor of each decay, such as gamma=0.1.")
+        count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
         self.step_size = step_size
         self.gamma = float(gamma)
         self.steps_per_epoch = steps_per_epoch
@@ -196,19 +197,3 @@ class StepDecay(LRScheduler):
         """The rate of each group for update `last_epoch`. From outside, call `get_last_lr()`."""
         epoch = self.last_epoch // self.steps_per_epoch
         return [float(eta) * self.gamma ** (epoch // self.step_size) for eta in self.base_lrs]
-
-
-def _check_positive(name: str, value: float, fix: str) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be positive and finite. Received: {name}={value}. Pass {fix}.")
-
-
-def _check_not_negative(name: str, value: float, fix: str) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"`{name}` must be at least 0 and finite. Received: {name}={value}. Pass {fix}.")
-
-
-def _check_count(name: str, value: int, fix: str) -> None:
-    # A bool is an int to Python, but never a count.
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}. Pass {fix}.")

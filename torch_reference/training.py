@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from torch_reference._checks import require
+
 __all__ = ["Batches", "EpochRow", "Training", "train"]
 
 # From the index of an epoch to its batches: images (N, C, H, W), of the model's dtype and on its device, and
@@ -34,11 +36,11 @@ class Training:
     """The record of a run.
 
     Attributes:
-        rates: learning rate of the first parameter group, as applied, one for each update.
-        losses: mean loss of the batch before the update, one for each update.
-        epochs: one row for each epoch.
-        best_epoch: epoch of the highest validation accuracy, the first of equals; None without validation.
-        best_state: the model's state dict after `best_epoch`. The model itself is left with its last weights.
+        rates: Learning rate of the first parameter group, as applied, one for each update.
+        losses: Mean loss of the batch before the update, one for each update.
+        epochs: One row for each epoch.
+        best_epoch: Epoch of the highest validation accuracy, the first of equals; None without validation.
+        best_state: The model's state dict after `best_epoch`. The model itself is left with its last weights.
     """
 
     rates: list[float] = field(default_factory=list)
@@ -63,21 +65,21 @@ def train(
     """Train with cross-entropy; a training and a validation phase each epoch.
 
     Args:
-        model: maps images to logits.
-        optimizer: updates the model's parameters.
-        scheduler: stepped once a batch, after the optimizer; None leaves the rate alone.
-        batches: the training batches of an epoch.
-        validation: the validation batches after an epoch.
-        epochs: train up to this epoch, as `initial_epoch` counts.
-        initial_epoch: index of the first epoch; above 0 where a run is resumed.
-        on_update: called after each update with its index in this run; gradients are still in place.
-        on_epoch: called after each epoch with its row.
+        model: Maps images to logits.
+        optimizer: Updates the model's parameters.
+        scheduler: Stepped once a batch, after the optimizer; None leaves the rate alone.
+        batches: The training batches of an epoch.
+        validation: The validation batches after an epoch.
+        epochs: Train up to this epoch, as `initial_epoch` counts.
+        initial_epoch: Index of the first epoch; above 0 where a run is resumed.
+        on_update: Called after each update with its index in this run; gradients are still in place.
+        on_epoch: Called after each epoch with its row.
 
     Returns:
         The record of the run.
 
     Raises:
-        ValueError: if an epoch brings no batch.
+        ValueError: If an epoch brings no batch.
     """
     run = Training()
     best = -1.0
@@ -133,11 +135,9 @@ def _means(
     epoch: int, phase: str, losses: list[Tensor], correct: list[Tensor], sizes: list[int]
 ) -> tuple[float, float, list[float]]:
     """Loss and accuracy as means over samples, not over batches: the last batch may be smaller."""
-    if not sizes:
-        raise ValueError(
-            f"An epoch must bring at least one batch. Received: no batch for {phase} in epoch {epoch}. Pass "
-            "a function that returns new batches at every call, not an iterator that is used up."
-        )
+    fix = "Pass a function that returns new batches at every call, not an iterator that is used up."
+    rule, received = "An epoch must bring at least one batch.", f"no batch for {phase} in epoch {epoch}"
+    require(bool(sizes), rule, received, fix)
     values = torch.stack(losses).tolist()
     samples = sum(sizes)
     loss = sum(value * size for value, size in zip(values, sizes, strict=True)) / samples

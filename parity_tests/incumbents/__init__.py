@@ -1,1 +1,1 @@
-"""SGDR as other libraries ship it, on the cases of `parity_tests.cases`."""
+"""SGDR as other libraries ship it, on the cases of `parity_tests.rates.cases`."""

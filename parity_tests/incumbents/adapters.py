@@ -1,32 +1,27 @@
-"""What each library calls SGDR, in a few lines, counted in updates.
-
-    python -m parity_tests.incumbents.adapters '[[NAME, ...], [CASE, ...]]' OUT.npz
-
-OUT.npz holds, under NAME/CASE, the rates at `positions(...)`.
-"""
+"""What each library calls SGDR, in a few lines, counted in updates."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.cases import RATE_CASES, RateCase
-from parity_tests.rates import cycles, restarts, vectorised
+from parity_tests.processes import Arrays
+from parity_tests.rates.cases import RATE_CASES, RateCase
+from parity_tests.rates.exact import cycles, restarts
 
 __all__ = ["INCUMBENTS", "Incumbent", "needs", "positions"]
 
 Array = NDArray[Any]
 
 FARTHEST = 1_000_000  # updates
-# By reach (see `Incumbent`). Optax has an object a cycle, compiled into one graph.
+# By reach (see `Incumbent`). Optax has an object per cycle, compiled into one graph.
 MOST_CYCLES = {"any": 10_000, "run": FARTHEST, "cycles": 64}
 
 
@@ -47,7 +42,7 @@ def needs(case: RateCase) -> set[str]:
         "cycles or warmup of a fraction of an update": any(
             length * case.steps_per_epoch % 1 for length in (case.T_0, case.warmup)
         ),
-        "a number of cycles": case.cycles is not None,
+        "a number of cycles": case.cycle_limit is not None,
         "inclusive end": case.end == "inclusive",
     }
     return {need for need, needed in have.items() if needed}
@@ -71,10 +66,10 @@ class Incumbent:
     """A library's SGDR.
 
     Args:
-        name: what the table calls it.
-        packages: what must be installed.
-        rates: the rates of a case at rising positions.
-        expresses: the needs that it meets.
+        name: What the table calls it.
+        packages: What must be installed.
+        rates: The rates of a case at rising positions.
+        expresses: The needs that it meets.
         reach: "any": asked at any update, so its restarts are looked at up to the millionth update or the ten
             thousandth cycle; "run": stepped, so over the case's own updates; "cycles": over the first 64 cycles.
     """
@@ -87,8 +82,8 @@ class Incumbent:
 
     @property
     def framework(self) -> str:
-        """The package that it computes with."""
-        return self.packages[-1]
+        """The package in whose process it computes."""
+        return "tensorflow" if self.packages == ("keras_sgdr",) else self.packages[-1]
 
 
 def positions(case: RateCase, reach: str) -> tuple[Array, list[int]]:
@@ -119,8 +114,10 @@ def ours_array(case: RateCase, k: Array) -> Any:
 
 def ours_schedule(case: RateCase, k: Array) -> Any:
     from keras_sgdr import SGDRSchedule
+    from parity_tests.rates.keras_side import vectorised
 
-    return vectorised(SGDRSchedule(case.eta_max, steps_per_epoch=case.steps_per_epoch, **case.settings), k)
+    schedule = SGDRSchedule(eta_max=case.eta_max, steps_per_epoch=case.steps_per_epoch, **case.settings)
+    return vectorised([schedule], [k])[0]
 
 
 def keras_decay_restarts(case: RateCase, k: Array) -> Any:
@@ -178,7 +175,7 @@ def timm_cosine(case: RateCase, k: Array) -> Any:
         lr_min=case.eta_min,
         cycle_mul=float(case.T_mult),
         cycle_decay=case.eta_max_decay,
-        cycle_limit=case.cycles or sys.maxsize,
+        cycle_limit=case.cycle_limit or sys.maxsize,
         warmup_t=int(case.warmup * case.steps_per_epoch),
         warmup_lr_init=case.eta_min,
         warmup_prefix=True,
@@ -234,7 +231,7 @@ def optax_join(case: RateCase, k: Array) -> Any:
 def hugging_face(case: RateCase, k: Array) -> Any:
     from transformers import get_cosine_with_hard_restarts_schedule_with_warmup
 
-    number = case.cycles or int(k[-1]) // first_updates(case) + 1
+    number = case.cycle_limit or int(k[-1]) // first_updates(case) + 1
     warmup = int(case.warmup * case.steps_per_epoch)
     scheduler = get_cosine_with_hard_restarts_schedule_with_warmup(
         sgd(case), warmup, warmup + number * first_updates(case), number
@@ -247,7 +244,7 @@ def first_updates(case: RateCase) -> int:
 
 
 def laid_out(case: RateCase, last: int) -> Iterator[tuple[int, int, float, float]]:
-    """Number, updates, eta_max and eta_min of each cycle up to update `last`, for libraries that are told every one."""
+    """Number, updates, eta_max and eta_min of each cycle up to update `last`, for libraries that take a list."""
     for i, begin, length in cycles(case):
         if begin > last:
             return
@@ -283,12 +280,12 @@ INCUMBENTS: tuple[Incumbent, ...] = (
 )
 
 
-if __name__ == "__main__":
-    names, cases = json.loads(sys.argv[1])
-    arrays: dict[str, Any] = {
+def arrays(config: dict[str, Any]) -> Arrays:
+    """The rates of "cases", names and epochs, by "incumbents", at `positions(...)`, under "INCUMBENT/CASE"."""
+    cases = [replace(case, epochs=config["cases"][case.name]) for case in RATE_CASES if case.name in config["cases"]]
+    return {
         f"{incumbent.name}/{case.name}": np.asarray(incumbent.rates(case, positions(case, incumbent.reach)[0]))
         for incumbent in INCUMBENTS
-        for case in RATE_CASES
-        if incumbent.name in names and case.name in cases and needs(case) <= incumbent.expresses
+        for case in cases
+        if incumbent.name in config["incumbents"] and needs(case) <= incumbent.expresses
     }
-    np.savez(sys.argv[2], **arrays)

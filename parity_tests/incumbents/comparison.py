@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import itertools
-import json
 import math
 import tempfile
 from collections import Counter
@@ -17,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.cases import RATE_CASES, RateCase
 from parity_tests.incumbents.adapters import INCUMBENTS, Incumbent, needs, positions
-from parity_tests.rates import cycles, exact_rates
-from parity_tests.runs import read_traces, start
+from parity_tests.processes import by_group, compute, read
+from parity_tests.rates.cases import RATE_CASES, RateCase
+from parity_tests.rates.exact import cycles, exact_rates
+from parity_tests.report.markdown import table
 
 __all__ = ["Result", "compare", "installed", "markdown"]
 
@@ -36,15 +36,15 @@ class Result:
     """What a library made of the cases.
 
     Attributes:
-        name: the library and its function.
-        versions: of the packages; None where one is not installed, and nothing else is known.
-        cases: how many it can express.
-        cannot: how many of the others call for what it lacks.
-        restarts: how many were looked at.
-        wrong: case and update of those that are not right.
-        error: largest error of a rate, as a part of the case's eta_max, of those that are numbers.
-        error_elsewhere: the same without the wrong restarts and their neighbours.
-        no_number: updates with a rate that is no number.
+        name: The library and its function.
+        versions: Of the packages; None where one is not installed, and nothing else is known.
+        cases: How many it can express.
+        cannot: How many of the others call for what it lacks.
+        restarts: How many were looked at.
+        wrong: Case and update of those that are not right.
+        error: Largest error of a rate, as a part of the case's eta_max, of those that are numbers.
+        error_elsewhere: The same without the wrong restarts and their neighbours.
+        no_number: Updates with a rate that is no number.
     """
 
     name: str
@@ -59,20 +59,20 @@ class Result:
 
 
 def compare(cases: Sequence[RateCase] = RATE_CASES) -> Iterator[Result]:
-    """A result a library; those of one framework are run in one process."""
-    found: dict[str, dict[str, Array]] = {}
+    """A result per library; those of one framework are run in one process."""
+    computed: dict[str, dict[str, Array]] = {}
     for incumbent in INCUMBENTS:
         if not installed(incumbent):
             yield Result(incumbent.name, None)
             continue
-        if incumbent.name not in found:
+        if incumbent.name not in computed:
             together = [other for other in INCUMBENTS if other.framework == incumbent.framework and installed(other)]
-            found |= rates_of(together, cases)
+            computed |= rates_of(together, cases)
         versions = [f"{package} {importlib.metadata.version(package)}" for package in incumbent.packages]
         result = Result(incumbent.name, ", ".join(versions))
         lacking = [needs(case) - incumbent.expresses for case in cases]
         result.cannot = dict(Counter(need for needed in lacking for need in sorted(needed)))
-        rates = found.pop(incumbent.name)
+        rates = computed.pop(incumbent.name)
         for case, lacks in zip(cases, lacking, strict=True):
             if not lacks:
                 add(result, case, incumbent.reach, rates[case.name])
@@ -85,16 +85,13 @@ def installed(incumbent: Incumbent) -> bool:
 
 def rates_of(incumbents: Sequence[Incumbent], cases: Sequence[RateCase]) -> dict[str, dict[str, Array]]:
     """By the library's name and the case's, from a process of their own."""
-    names = [incumbent.name for incumbent in incumbents]
+    config = {"incumbents": [each.name for each in incumbents], "cases": {case.name: case.epochs for case in cases}}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rates.npz"
-        chosen = json.dumps([names, [case.name for case in cases]])
-        start("parity_tests.incumbents.adapters", chosen, path)
-        return read_traces(path, names)
+        return by_group(read(compute("parity_tests.incumbents.adapters", Path(folder), config)))
 
 
 def add(result: Result, case: RateCase, reach: str, rates: Array) -> None:
-    """Compare one case's rates at `positions(case, reach)` and add what is found to a result."""
+    """Compare one case's rates at `positions(case, reach)` and add the differences to a result."""
     at, firsts = positions(case, reach)
     error = np.abs(rates.astype(np.float64) - exact_rates(case, at.tolist())) / case.eta_max
     run = itertools.takewhile(lambda cycle: cycle[1] <= int(at[-1]), cycles(case))
@@ -113,19 +110,18 @@ def add(result: Result, case: RateCase, reach: str, rates: Array) -> None:
 
 def markdown(results: Sequence[Result]) -> str:
     """The results as a table."""
-    lines = [
-        "| library | versions | cases | restarts | wrong | first wrong | largest error | elsewhere | cannot express |",
-        "|---|---|---:|---:|---:|---|---:|---:|---|",
-    ]
-    for result in results:
-        if result.versions is None:
-            lines.append(f"| {result.name} | not installed | | | | | | | |")
-            continue
-        first = ", ".join(f"{update} ({case})" for case, update in result.wrong[:3])
-        errors = " | ".join(f"{error:.1e}" if error else "0" for error in (result.error, result.error_elsewhere))
-        if result.no_number:
-            errors += f", {result.no_number} updates without a number"
-        cannot = ", ".join(f"{need} ({count})" for need, count in result.cannot.items())
-        counts = f"{result.cases} | {result.restarts} | {len(result.wrong)} | {first}"
-        lines.append(f"| {result.name} | {result.versions} | {counts} | {errors} | {cannot} |")
-    return "\n".join(lines)
+    header = ["library", "versions", "cases", "restarts", "wrong", "first wrong"]
+    header += ["largest error", "elsewhere", "cannot express"]
+    return table(header, map(_row, results))
+
+
+def _row(result: Result) -> list[Any]:
+    if result.versions is None:
+        return [result.name, "not installed", *[""] * 7]
+    first = ", ".join(f"{update} ({case})" for case, update in result.wrong[:3])
+    error, elsewhere = (f"{error:.1e}" if error else "0" for error in (result.error, result.error_elsewhere))
+    if result.no_number:
+        elsewhere += f", {result.no_number} updates without a number"
+    cannot = ", ".join(f"{need} ({count})" for need, count in result.cannot.items())
+    counts = [result.cases, result.restarts, len(result.wrong), first]
+    return [result.name, result.versions, *counts, error, elsewhere, cannot]

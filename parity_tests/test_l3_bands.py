@@ -1,18 +1,21 @@
-"""L3: float32 loss curves of ResNet-50, beside PyTorch's own float32 variants measured in the same run."""
+"""L3: float32 loss curves, beside PyTorch's own float32 variants measured in the same run.
+
+ResNet-50 is slow; the small net shows that the machinery tells a faithful run from a control.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from parity_tests.bands import REGIMES, STOCK, VARIANTS, Band, band_runs
-from parity_tests.measured import Recorder
-from parity_tests.runs import Trace, max_gap
+from parity_tests.measurements import Recorder
+from parity_tests.processes import max_gap
 from parity_tests.tolerances import BAND, RATES_FLOAT32
+from parity_tests.training.bands import REGIMES, STOCK, VARIANTS, Band, band_runs
+from parity_tests.training.run import traces_of_both
 
-MARKS = {name: [] if name == "short" else [pytest.mark.slow] for name in REGIMES}
+MARKS = {name: [pytest.mark.slow] if regime.run["net"] == "resnet50" else [] for name, regime in REGIMES.items()}
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS[name]) for name in REGIMES])
@@ -21,10 +24,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def band(
-    name: str, inputs: dict[str, Any], train_both: Callable[..., tuple[dict[str, Trace], dict[str, Trace]]]
-) -> Band:
-    return Band(REGIMES[name], *train_both(*band_runs(name, inputs)))
+def band(name: str, folder: Path, inputs: str, request: pytest.FixtureRequest) -> Band:
+    if name == "small net":
+        return Band(REGIMES[name], *request.getfixturevalue("suite")["L3"])
+    return Band(REGIMES[name], *traces_of_both(*band_runs(name, inputs), folder))
 
 
 @pytest.mark.parametrize("what", ["losses", "val_losses"])
@@ -32,12 +35,12 @@ def test_band(what: str, name: str, band: Band, measure: Recorder) -> None:
     for variant in VARIANTS:
         # The band has a width, or the ratio would mean nothing.
         assert band.error(band.torch[variant], what) > 0
-    measure.agrees(f"{name}: {what}", band.ratio(band.keras["Keras"], what), BAND.limit)
+    measure.agrees(name, what, band.ratio(band.keras["Keras"], what), BAND.limit)
 
 
 def test_rates(name: str, band: Band, measure: Recorder) -> None:
     ours, theirs = band.keras["Keras"]["rates"], band.torch["plain"]["rates"]
-    measure.agrees(f"{name}: rates", max_gap(ours, theirs.astype("float32")), RATES_FLOAT32.limit)
+    measure.agrees(name, "rates", max_gap(ours, theirs.astype("float32")), RATES_FLOAT32.limit)
 
 
 @pytest.mark.parametrize(
@@ -52,4 +55,4 @@ def test_rates(name: str, band: Band, measure: Recorder) -> None:
 def test_control(control: str, name: str, band: Band, measure: Recorder) -> None:
     trace = band.torch[STOCK] if control == STOCK else band.keras[control]
     ratio = max(band.ratio(trace, what) for what in ("losses", "val_losses"))
-    measure.caught(f"{name}: {control}", ratio, BAND.limit)
+    measure.caught(name, control, ratio, BAND.limit)

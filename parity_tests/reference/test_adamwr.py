@@ -12,10 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from parity_tests.reference.helpers import EPS
 from torch_reference.optimizers import AdamWR
 from torch_reference.schedulers import SGDR
-
-EPS = float(np.finfo(np.float64).eps)
 
 
 def parameter(*values: float) -> nn.Parameter:
@@ -25,14 +24,14 @@ def parameter(*values: float) -> nn.Parameter:
 def decays(optimizer: AdamWR, scheduler: SGDR, updates: int) -> list[float]:
     """The fraction of the first group's weight that each of so many updates takes, without a gradient."""
     weight = optimizer.param_groups[0]["params"][0]
-    found = []
+    decayed = []
     for _ in range(updates):
         before = weight.item()
         weight.grad = torch.zeros_like(weight)
         optimizer.step()
         scheduler.step()
-        found.append(1 - weight.item() / before)
-    return found
+        decayed.append(1 - weight.item() / before)
+    return decayed
 
 
 def expected(updates: int, lengths: list[int], norm: float = 0.5) -> Any:
@@ -43,29 +42,29 @@ def expected(updates: int, lengths: list[int], norm: float = 0.5) -> Any:
 
 def test_decay_is_renormalised_at_every_restart() -> None:
     optimizer = AdamWR([parameter(1.0)], 0.01, lambda_norm=0.5)
-    found = decays(optimizer, SGDR(optimizer, 1, 2, steps_per_epoch=7), 49)
+    decayed = decays(optimizer, SGDR(optimizer, 1, 2, steps_per_epoch=7), 49)
     # The weight, the quotient and the difference to 1 are rounded, each once.
-    np.testing.assert_allclose(found, expected(49, [7, 14, 28]), rtol=0, atol=4 * EPS)
+    np.testing.assert_allclose(decayed, expected(49, [7, 14, 28]), rtol=0, atol=4 * EPS)
     # The control: not renormalised.
-    assert np.abs(found - expected(49, [7, 14, 28]) * np.sqrt(np.repeat([1, 2, 4], [7, 14, 28]))).max() > 0.05
+    assert np.abs(decayed - expected(49, [7, 14, 28]) * np.sqrt(np.repeat([1, 2, 4], [7, 14, 28]))).max() > 0.05
 
 
 def test_in_warmup_and_after_the_last_cycle() -> None:
     optimizer = AdamWR([parameter(1.0)], 0.01, lambda_norm=0.5)
-    scheduler = SGDR(optimizer, 1, 2, 0.001, steps_per_epoch=4, warmup=1, cycles=2)
-    found = []
+    scheduler = SGDR(optimizer, 1, 2, 0.001, steps_per_epoch=4, warmup=1, cycle_limit=2)
+    decayed = []
     for _ in range(20):
-        found.append(optimizer.param_groups[0]["lambda_i"])
+        decayed.append(optimizer.param_groups[0]["lambda_i"])
         decays(optimizer, scheduler, 1)
-    assert found == [0.5 / 2] * 8 + [0.5 * math.sqrt(1 / 8)] * 12
+    assert decayed == [0.5 / 2] * 8 + [0.5 * math.sqrt(1 / 8)] * 12
 
 
 def test_groups_decay_from_their_own_rates() -> None:
     groups = [{"params": [parameter(1.0)], "lr": 0.3}, {"params": [parameter(1.0)], "lambda_norm": 0.25}]
     optimizer = AdamWR(groups, 0.01, lambda_norm=0.5)
     assert [group["eta_max"] for group in optimizer.param_groups] == [0.3, 0.01]
-    found = decays(optimizer, SGDR(optimizer, 1, 2, steps_per_epoch=7), 21)
-    np.testing.assert_allclose(found, expected(21, [7, 14]), rtol=0, atol=4 * EPS)  # as above
+    decayed = decays(optimizer, SGDR(optimizer, 1, 2, steps_per_epoch=7), 21)
+    np.testing.assert_allclose(decayed, expected(21, [7, 14]), rtol=0, atol=4 * EPS)  # as above
     assert [group["lambda_i"] for group in optimizer.param_groups] == [0.5 / math.sqrt(28), 0.25 / math.sqrt(28)]
 
 
@@ -141,10 +140,13 @@ def test_state_goes_on_in_a_new_optimizer() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 0.0}, "`lr` must be positive. Received: lr=0.0. Pass a rate such as lr=0.001."),
-        ({"lambda_norm": -1}, "`lambda_norm` must be at least 0. Received: lambda_norm=-1. A usual value is 0.025."),
+        ({"lr": 0.0}, "`lr` must be positive and finite. Received: lr=0.0. Pass a rate such as lr=0.001."),
+        (
+            {"lambda_norm": -1},
+            "`lambda_norm` must be at least 0 and finite. Received: lambda_norm=-1. A usual value is 0.025.",
+        ),
         ({"betas": (0.9, 1.0)}, "`betas` must lie in [0, 1). Received: betas=(0.9, 1.0). Usual ones are (0.9, 0.999)."),
-        ({"eps": 0.0}, "`eps` must be positive. Received: eps=0.0. A usual value is 1e-8."),
+        ({"eps": 0.0}, "`eps` must be positive and finite. Received: eps=0.0. A usual value is 1e-8."),
     ],
 )
 def test_refuses(settings: dict[str, Any], message: str) -> None:
@@ -153,6 +155,8 @@ def test_refuses(settings: dict[str, Any], message: str) -> None:
 
 
 def test_refuses_to_guess_the_cycle() -> None:
-    optimizer = AdamWR([parameter(1.0)])
+    weight = parameter(1.0)
+    weight.grad = torch.zeros_like(weight)
+    optimizer = AdamWR([weight])
     with pytest.raises(ValueError, match=r"Received: lambda_i=None. Step `schedulers.SGDR` beside this optimizer"):
         optimizer.step()

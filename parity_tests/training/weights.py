@@ -1,17 +1,13 @@
-"""The weights that both frameworks begin with, in torchvision's names and layouts.
-
-`python -m parity_tests.weights OUT.npz [FILE]` writes ResNet-50's but for the last layer, from a file or random ones.
-"""
+"""The weights that both frameworks begin with, in torchvision's names and layouts."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.runs import Run
+from parity_tests.training.run import Run
 
 __all__ = ["CHANNELS", "initial_weights"]
 
@@ -24,8 +20,10 @@ def initial_weights(run: Run) -> dict[str, NDArray[Any]]:
     if run.net == "small":
         weights, features = _small(random), CHANNELS[1]
     else:
-        with np.load(run.weights) as arrays:
-            weights, features = {name: arrays[name].astype("float64") for name in arrays.files}, 2048
+        with np.load(run.inputs) as file:
+            names = [name for name in file.files if name.startswith("weights/")]
+            weights = {name.removeprefix("weights/"): file[name].astype("float64") for name in names}
+            features = 2048
     bound = features**-0.5  # torch's and ours for a linear layer
     weights["fc.weight"] = random.uniform(-bound, bound, (2, features))
     weights["fc.bias"] = random.uniform(-bound, bound, 2)
@@ -51,19 +49,3 @@ def _small(random: np.random.Generator) -> dict[str, NDArray[Any]]:
         weights[f"bn{i}.running_var"] = random.uniform(0.5, 1.5, outputs)
         inputs = outputs
     return weights
-
-
-def main(out: str, file: str = "none") -> None:
-    import torch
-
-    from torch_reference.models import resnet
-
-    torch.manual_seed(0)
-    state = resnet(50, file, classes=2).state_dict()
-    needed = {name: t for name, t in state.items() if not name.startswith("fc.") and not name.endswith("tracked")}
-    arrays: dict[str, Any] = {name: tensor.float().numpy() for name, tensor in needed.items()}
-    np.savez(out, **arrays)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Runs in PyTorch: `python -m parity_tests.torch_run CONFIG.json OUT.npz` (see `runs.py`)."""
+"""Runs in PyTorch."""
 
 from __future__ import annotations
 
@@ -7,31 +7,52 @@ import io
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torchvision
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from parity_tests.adamw import BETAS, epsilon
-from parity_tests.batches import Batch, Feed
-from parity_tests.runs import Run, read_runs, write_traces
-from parity_tests.weights import CHANNELS, initial_weights
+from parity_tests.processes import Arrays
+from parity_tests.training.batches import Batch, Feed
+from parity_tests.training.run import BETAS, EPSILON, Run, runs_of
+from parity_tests.training.weights import CHANNELS, initial_weights
 from torch_reference.optimizers import AdamWR, KerasSGD
 from torch_reference.schedulers import SGDR
 from torch_reference.training import EpochRow, train
+
+__all__ = ["arrays"]
+
+
+def arrays(config: dict[str, Any]) -> Arrays:
+    """The traces of runs: see `run.traces`."""
+    torch.use_deterministic_algorithms(True)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+    }
+    results: dict[str, Any] = {}
+    for name, run in runs_of(config):
+        torch.set_num_threads(2 if run.variant == "two_threads" else threads)
+        kernels: Any = (
+            torch.backends.mkldnn.flags(enabled=False) if run.variant == "no_mkldnn" else contextlib.nullcontext()
+        )
+        with kernels:
+            results |= {f"{name}/{key}": value for key, value in trace(run).items()}
+        results[f"{name}/versions"] = json.dumps(versions)
+    return results
 
 
 class BiasedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm whose running variance takes up the batch's biased variance, as Keras's does.
 
-    PyTorch normalises with the biased variance, as everyone, but averages `n / (n - 1)` times it.
+    PyTorch too normalises with the biased variance, but averages `n / (n - 1)` times it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,9 +101,7 @@ def build(run: Run) -> nn.Module:
 
 def optimizer_for(run: Run, model: nn.Module) -> Optimizer:
     if run.optimizer == "adamw":
-        return torch.optim.AdamW(
-            model.parameters(), run.eta_max, BETAS, epsilon("torch", mapped=True), run.weight_decay
-        )
+        return torch.optim.AdamW(model.parameters(), run.eta_max, BETAS, EPSILON["torch"], run.weight_decay)
     if run.optimizer == "adamwr":
         return AdamWR(model.parameters(), run.eta_max, run.weight_decay)
     form = KerasSGD if run.momentum_form == "keras" else torch.optim.SGD
@@ -103,7 +122,7 @@ def tensors(batches: Iterable[Batch], run: Run) -> Iterator[tuple[Tensor, Tensor
 
 def trace(run: Run) -> dict[str, Any]:
     feed = Feed(run)
-    found: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
     saved = io.BytesIO()
 
     def make() -> tuple[nn.Module, Optimizer, SGDR]:
@@ -112,11 +131,14 @@ def trace(run: Run) -> dict[str, Any]:
         return model, optimizer, SGDR(optimizer, run.T_0, run.T_mult, steps_per_epoch=feed.steps)
 
     def fit(parts: tuple[nn.Module, Optimizer, SGDR], initial_epoch: int = 0) -> Any:
-        def keep_gradients(update: int) -> None:
-            if run.gradients and update == initial_epoch == 0:
+        def inspect(update: int) -> None:
+            if run.inspected and update == 0:
                 for name, parameter in parts[0].named_parameters():
                     assert parameter.grad is not None
-                    found[f"gradients/{name}"] = parameter.grad.numpy().copy()
+                    recorded[f"gradients/{name}"] = parameter.grad.numpy().copy()
+            if update + 1 == run.inspected:
+                for name, tensor in parts[0].state_dict().items():
+                    recorded[f"weights/{name}"] = tensor.detach().numpy().copy()
 
         def save(row: EpochRow) -> None:
             if row.epoch + 1 == run.checkpoint and initial_epoch == 0:
@@ -125,48 +147,22 @@ def trace(run: Run) -> dict[str, Any]:
         return train(
             *parts,
             lambda epoch: tensors(feed.training(epoch), run),
-            (lambda epoch: tensors(feed.validation(), run)) if run.validation else None,
+            (lambda epoch: tensors(feed.validation(), run)) if run.validation and not initial_epoch else None,
             epochs=run.epochs,
             initial_epoch=initial_epoch,
-            on_update=keep_gradients,
+            on_update=None if initial_epoch else inspect,
             on_epoch=save,
         )
 
     parts = make()
     training = fit(parts)
-    found["losses"], found["rates"] = np.array(training.losses), np.array(training.rates)
-    found["val_losses"] = np.array([row.val_loss for row in training.epochs])
-    found["val_accuracies"] = np.array([row.val_accuracy for row in training.epochs])
-    state: dict[str, NDArray[Any]] = {name: t.detach().numpy() for name, t in parts[0].state_dict().items()}
-    found |= {f"weights/{name}": t for name, t in state.items() if run.tensors and name.startswith(run.tensors)}
+    recorded["losses"], recorded["rates"] = np.array(training.losses), np.array(training.rates)
+    recorded["val_losses"] = np.array([row.val_loss for row in training.epochs])
+    recorded["val_accuracies"] = np.array([row.val_accuracy for row in training.epochs])
     if run.checkpoint:
         parts = make()
         saved.seek(0)
         for part, part_state in zip(parts, torch.load(saved, weights_only=True), strict=True):
             cast(Any, part).load_state_dict(part_state)
-        found["resumed_losses"] = np.array(fit(parts, run.checkpoint).losses)
-    return found
-
-
-def main(config: Path, out: Path) -> None:
-    torch.use_deterministic_algorithms(True)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-    }
-    found = {}
-    for name, run in read_runs(config).items():
-        torch.set_num_threads(2 if run.variant == "two_threads" else threads)
-        kernels: Any = (
-            torch.backends.mkldnn.flags(enabled=False) if run.variant == "no_mkldnn" else contextlib.nullcontext()
-        )
-        with kernels:
-            found[name] = trace(run) | {"versions": json.dumps(versions)}
-    write_traces(out, found)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+        recorded["resumed_losses"] = np.array(fit(parts, run.checkpoint).losses)
+    return recorded

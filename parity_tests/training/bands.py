@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.runs import Run, Trace
+from parity_tests.processes import Arrays
+from parity_tests.training.controls import controls_of
+from parity_tests.training.run import Run
 
-__all__ = ["CONTROLS", "REGIMES", "STOCK", "VARIANTS", "Band", "band_runs"]
+__all__ = ["REGIMES", "STOCK", "VARIANTS", "Band", "band_runs"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -22,13 +24,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the same, other noise": {"weight_noise": 1e-6, "noise_seed": 1},
 }
 
-CONTROLS = {
-    "same padding": "same_padding",
-    "Caffe preprocessing": "caffe",
-    "schedule off by one update": "off_by_one",
-    "BatchNorm momentum unconverted": "batchnorm_momentum",
-    "two images swapped": "swapped_images",
-}
 STOCK = "stock SGD against stock SGD"
 
 
@@ -47,24 +42,32 @@ class Regime:
 
     In the calm regime that is the largest error. At the example's own rate every rounding grows to the order of the
     loss itself, in PyTorch's variants as well; the largest error is then whatever chaos made of one update, the same
-    for honest runs and controls. The geometric mean over the updates asks how early and how fast a curve departs.
+    for faithful runs and controls. The geometric mean over the updates asks how early and how fast a curve departs.
+
+    Attributes:
+        title: What the report calls it; none where it is not in the report.
+        measure: From the errors of all updates to one number.
+        run: Settings of its runs.
+        controls: Names of the controls that are tried.
     """
 
+    title: str
     measure: Callable[[NDArray[Any]], float]
     run: dict[str, Any]
-    controls: tuple[str, ...] = tuple(CONTROLS)
+    controls: tuple[str, ...] = tuple(control.name for control in controls_of("sgd"))
 
 
-# Restarts after 1 and 3 epochs: 60 updates, or 12 in the short one, which has the two controls that are hardest to see:
-# a ResNet takes Keras half a minute to trace.
+# Restarts after 1 and 3 epochs. The small net is quick, and tries the control that is hardest to see.
 REGIMES = {
-    "short": Regime(
-        largest,
-        {"eta_max": 0.001, "epochs": 3, "steps": 4, "batch_size": 4},
-        ("schedule off by one update", "two images swapped"),
+    "small net": Regime(
+        "", largest, {"net": "small", "eta_max": 0.01, "epochs": 4, "steps": 4}, ("two images swapped",)
     ),
-    "calm": Regime(largest, {"eta_max": 0.001, "epochs": 6, "steps": 10}),
-    "example": Regime(geometric_mean, {"eta_max": 0.01, "epochs": 6, "steps": 10}),
+    "calm": Regime("eta_max 0.001", largest, {"net": "resnet50", "eta_max": 0.001, "epochs": 6, "steps": 10}),
+    "example": Regime(
+        "eta_max 0.01, the example's",
+        geometric_mean,
+        {"net": "resnet50", "eta_max": 0.01, "epochs": 6, "steps": 10},
+    ),
 }
 
 
@@ -73,22 +76,21 @@ class Band:
     """The traces of a regime; "float64" among PyTorch's is what all errors are measured against."""
 
     regime: Regime
-    keras: dict[str, Trace]
-    torch: dict[str, Trace]
+    keras: dict[str, Arrays]
+    torch: dict[str, Arrays]
 
-    def error(self, trace: Trace, what: str) -> float:
+    def error(self, trace: Arrays, what: str) -> float:
         return self.regime.measure(np.abs(trace[what].astype("float64") - self.torch["float64"][what]))
 
-    def ratio(self, trace: Trace, what: str) -> float:
+    def ratio(self, trace: Arrays, what: str) -> float:
         """Error of a curve over the largest of PyTorch's variants."""
         return self.error(trace, what) / max(self.error(self.torch[name], what) for name in VARIANTS)
 
 
-def band_runs(regime: str, inputs: dict[str, Any]) -> tuple[dict[str, Run], dict[str, Run]]:
+def band_runs(regime: str, inputs: str) -> tuple[dict[str, Run], dict[str, Run]]:
     """The runs of Keras and those of PyTorch that a regime's band is made of."""
-    common = {"net": "resnet50", "precision": "float32", **REGIMES[regime].run, **inputs}
-    controls = {name: {"control": CONTROLS[name]} for name in REGIMES[regime].controls}
-    keras: dict[str, dict[str, Any]] = {"Keras": {}, **controls}
+    common = {"precision": "float32", **REGIMES[regime].run, "inputs": inputs}
+    keras: dict[str, dict[str, Any]] = {"Keras": {}, **{name: {"control": name} for name in REGIMES[regime].controls}}
     torch = {**VARIANTS, "float64": {"precision": "float64"}, STOCK: {"momentum_form": "pytorch"}}
     ours, theirs = ({key: Run(**{**common, **case}) for key, case in cases.items()} for cases in (keras, torch))
     return ours, theirs

@@ -7,8 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from parity_tests.bands import STOCK, VARIANTS, Band
-from parity_tests.tables import REGIME_TITLES
+from parity_tests.training.bands import REGIMES, STOCK, VARIANTS, Band
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -16,10 +15,10 @@ import matplotlib.pyplot as plt
 __all__ = ["figure"]
 
 
-def figure(found: dict[str, Band], path: Path) -> None:
+def figure(bands: dict[str, Band], path: Path) -> None:
     """Loss curves above, their errors below; PyTorch's variants broad and grey, Keras narrow, black and dashed."""
-    fig, axes = plt.subplots(2, len(found), figsize=(10, 6), sharex=True, layout="constrained")
-    for column, (name, band) in zip(axes.T, found.items(), strict=True):
+    fig, axes = plt.subplots(2, len(bands), figsize=(10, 6), sharex=True, layout="constrained")
+    for column, (name, band) in zip(axes.T, bands.items(), strict=True):
         exact = band.torch["float64"]["losses"]
         for i, variant in enumerate(VARIANTS):
             losses = band.torch[variant]["losses"]
@@ -34,7 +33,7 @@ def figure(found: dict[str, Band], path: Path) -> None:
         for restart in (1, 3):
             for ax in column:
                 ax.axvline(restart * band.regime.run["steps"], color="0.9", zorder=0)
-        column[0].set_title(REGIME_TITLES[name])
+        column[0].set_title(REGIMES[name].title)
         column[1].set_xlabel("update (restarts: vertical lines)")
     axes[0, 0].set_ylabel("training loss")
     axes[1, 0].set_ylabel("|loss - float64 loss|")

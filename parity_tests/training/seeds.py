@@ -1,4 +1,4 @@
-"""Level L4, many paired seeds to the end of a cycle: `python -m parity_tests.seeds FOLDER IMAGES WEIGHTS`.
+"""Level L4, many paired seeds to the end of a cycle: `python -m parity_tests.training.seeds FOLDER IMAGES WEIGHTS`.
 
 Writes `docs/parity/l4.json`. FOLDER keeps the traces of every seed that is done, so an interrupted run goes on where it
 was. IMAGES is the folder of ants and bees, WEIGHTS a file of ResNet-50's.
@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.weightstats import DescrStatsW
 
-from parity_tests.runs import Run, Side, prepare, traces
+from parity_tests.training.run import Run, Side, prepare, traces
 
 __all__ = ["ALPHA", "CYCLE_ENDS", "MARGIN", "RESULT", "SEEDS", "conclude", "reached"]
 
-RESULT = Path(__file__).resolve().parent.parent / "docs" / "parity" / "l4.json"
+RESULT = Path(__file__).resolve().parents[2] / "docs" / "parity" / "l4.json"
 SEEDS = 12
 CYCLE_ENDS = {"first": 2, "second": 6}  # epochs, with T_0=2 and T_mult=2
 
@@ -41,7 +40,7 @@ ARMS: dict[str, tuple[Side, dict[str, Any]]] = {
     "keras": ("keras", {}),
     "pytorch": ("torch", {}),
     "pytorch_own_form": ("torch", {"momentum_form": "pytorch"}),
-    "keras_control": ("keras", {"control": "batchnorm_momentum"}),
+    "keras_control": ("keras", {"control": "BatchNorm momentum unconverted"}),
 }
 
 Array = NDArray[np.float64]
@@ -60,12 +59,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def reached(folder: Path, inputs: dict[str, Any], seeds: int = SEEDS) -> dict[str, Any]:
-    """Validation losses and accuracies of every arm at every cycle end, a value a seed, and the versions."""
+def reached(folder: Path, inputs: str, seeds: int = SEEDS) -> dict[str, Any]:
+    """Validation losses and accuracies of every arm at every cycle end, a value per seed, and the versions."""
     values: dict[str, Any] = {"versions": {}}
     for seed in range(seeds):
         for arm, (side, changes) in ARMS.items():
-            run = Run(**inputs, **SETTINGS, **changes, seed=seed)
+            run = Run(inputs=inputs, **SETTINGS, **changes, seed=seed)
             trace = traces(side, {arm: run}, folder)[arm]
             values["versions"] |= json.loads(str(trace["versions"]))
             for end, epoch in CYCLE_ENDS.items():
@@ -113,7 +112,9 @@ def conclude(values: dict[str, Any]) -> dict[str, Any]:
 
 def tost(difference: Array, margin: float) -> float:
     """The larger p of the two one-sided t tests that the mean difference lies inside of the margin."""
-    return float(DescrStatsW(difference).ttost_mean(-margin, margin)[0])
+    above = stats.ttest_1samp(difference, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(difference, margin, alternative="less").pvalue
+    return float(max(above, below))
 
 
 def paired(difference: Array, confidence: float) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def olympic_mean(values: Array) -> float:
 
 
 def hardware() -> dict[str, Any]:
-    """Where a run was made."""
+    """What a run was made on."""
     cpus = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]

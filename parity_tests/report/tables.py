@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from parity_tests import tolerances
-from parity_tests.bands import STOCK, VARIANTS, Band
-from parity_tests.measured import Measurement
-from parity_tests.seeds import CYCLE_ENDS, RESULT
+from parity_tests.measurements import Measurement
+from parity_tests.report.markdown import table
+from parity_tests.training.bands import REGIMES, STOCK, VARIANTS, Band
+from parity_tests.training.seeds import CYCLE_ENDS, RESULT
 
-__all__ = ["REGIME_TITLES", "agreement", "band_table", "controls", "counts", "reasons", "seeds_section", "worst"]
-
-REGIME_TITLES = {"calm": "eta_max 0.001", "example": "eta_max 0.01, the example's"}
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+__all__ = ["agreement", "band_table", "controls", "kinds", "kinds_of_controls", "reasons", "seeds_section", "worst"]
 
 
 def number(value: float) -> str:
@@ -40,53 +31,65 @@ def margin(line: Measurement) -> str:
 
 
 def agreement(lines: Sequence[Measurement]) -> str:
-    rows = [(line.what, number(line.limit), number(line.value), margin(line)) for line in lines if not line.control]
+    rows = [(line.title, number(line.limit), number(line.value), margin(line)) for line in lines if not line.control]
     return table(("what", "at most", "measured", "margin"), rows)
 
 
 def controls(lines: Sequence[Measurement]) -> str:
-    rows = [(line.what, number(line.limit), number(line.value), margin(line)) for line in lines if line.control]
+    rows = [(line.title, number(line.limit), number(line.value), margin(line)) for line in lines if line.control]
     return table(("control", "must be above", "measured", "margin"), rows)
+
+
+def kinds(lines: Sequence[Measurement]) -> str:
+    """L0's table: how many rates of how many cases were compared in each way, and the largest difference."""
+    return table(("what", "cases", "rates", "at most", "measured"), _kinds(lines, max, control=False))
+
+
+def kinds_of_controls(lines: Sequence[Measurement]) -> str:
+    """The same of L0's controls, with the smallest difference."""
+    return table(("control", "cases", "rates", "must be above", "measured"), _kinds(lines, min, control=True))
+
+
+def _kinds(
+    lines: Sequence[Measurement], extreme: Callable[[Iterable[float]], float], *, control: bool
+) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for what, measured in sorted(_by_quantity(lines, control=control).items()):
+        value, limit = extreme(line.value for line in measured), measured[0].limit
+        compared = sum(line.compared for line in measured)
+        rows.append((what, str(len(measured)), f"{compared:,}", number(limit), number(value)))
+    return rows
 
 
 def worst(lines: Sequence[Measurement]) -> str:
     """L1's table: for each quantity the case that is nearest to its bound."""
-    by_quantity: dict[str, list[Measurement]] = {}
-    for line in lines:
-        if not line.control:
-            by_quantity.setdefault(line.what.rpartition(": ")[2], []).append(line)
     rows = []
-    for quantity, found in by_quantity.items():
-        line = max(found, key=lambda one: one.value)
-        case = f"{line.what.rpartition(': ')[0]} (of {len(found)})" if line.value else f"all {len(found)}"
+    for quantity, measured in _by_quantity(lines, control=False).items():
+        line = max(measured, key=lambda line: line.value)
+        case = f"{line.case} (of {len(measured)})" if line.value else f"all {len(measured)}"
         rows.append((quantity, number(line.limit), number(line.value), margin(line), case))
     return table(("what", "at most", "measured, worst", "margin", "case"), rows)
 
 
-def counts(junit: Path) -> str:
-    """L0 asserts equality, so its table counts what was compared."""
-    found: dict[str, int] = {}
-    for case in ElementTree.parse(junit).iter("testcase"):
-        if "test_l0" in case.get("classname", ""):
-            name = case.get("name", "").partition("[")[0].removeprefix("test_").replace("_", " ")
-            found[name] = found.get(name, 0) + 1
-    return table(("what", "comparisons, all passed"), sorted(found.items()))
+def _by_quantity(lines: Sequence[Measurement], *, control: bool) -> dict[str, list[Measurement]]:
+    quantities: dict[str, list[Measurement]] = {}
+    for line in lines:
+        if line.control == control:
+            quantities.setdefault(line.what, []).append(line)
+    return quantities
 
 
-def band_table(found: dict[str, Band]) -> str:
+def band_table(bands: dict[str, Band]) -> str:
     """Errors against the float64 run, each in its regime's measure."""
-    columns = [(name, what) for name in found for what in ("losses", "val_losses")]
-    header = ["run", *(f"{REGIME_TITLES[name]}: {what}" for name, what in columns)]
-    rows = [
-        [
-            f"PyTorch, {variant}",
-            *(number(found[name].error(found[name].torch[variant], what)) for name, what in columns),
-        ]
-        for variant in VARIANTS
-    ]
-    rows.append(["**Keras**", *(number(found[name].error(found[name].keras["Keras"], what)) for name, what in columns)])
-    rows.append([STOCK, *(number(found[name].error(found[name].torch[STOCK], what)) for name, what in columns)])
-    return table(header, rows)
+    columns = [(name, what) for name in bands for what in ("losses", "val_losses")]
+
+    def row(name: str, side: str, run: str) -> list[str]:
+        errors = (bands[regime].error(getattr(bands[regime], side)[run], what) for regime, what in columns)
+        return [name, *map(number, errors)]
+
+    rows = [row(f"PyTorch, {variant}", "torch", variant) for variant in VARIANTS]
+    rows += [row("**Keras**", "keras", "Keras"), row(STOCK, "torch", STOCK)]
+    return table(["run", *(f"{REGIMES[name].title}: {what}" for name, what in columns)], rows)
 
 
 def interval(result: dict[str, Any]) -> str:
@@ -103,16 +106,16 @@ def seeds_section() -> str:
         "pytorch_own_form": "PyTorch, its own form",
         "keras_control": "control: Keras, BatchNorm momentum unconverted",
     }
-    reached = []
+    ends = []
     for key, arm in result["arms"].items():
         name, end = key.split("/")
         loss = (f"{arm['loss'][part]:.4f}" for part in ("mean", "sd", "olympic_mean"))
         accuracy = (f"{arm['accuracy'][part]:.3f}" for part in ("mean", "sd"))
-        reached.append((names[name], CYCLE_ENDS[end], arm["n"], *loss, *accuracy))
+        ends.append((names[name], CYCLE_ENDS[end], arm["n"], *loss, *accuracy))
     equivalence, forms = result["equivalence"], result["forms"]
     tests = [
-        (names[arm], interval(found), number(found["p"]), "yes" if found["p"] < equivalence["alpha"] else "not shown")
-        for arm, found in equivalence.items()
+        (names[arm], interval(test), number(test["p"]), "yes" if test["p"] < equivalence["alpha"] else "not shown")
+        for arm, test in equivalence.items()
         if arm in names
     ]
     compared = [
@@ -122,7 +125,7 @@ def seeds_section() -> str:
     apart = [end for end in CYCLE_ENDS if np.prod(np.sign(forms[f"{end}/loss"]["interval"])) > 0]
     answer = f"yes, at the {' and the '.join(apart)} cycle end" if apart else "not that twelve seeds could show"
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return f"""{table(("run", "epochs", "n", "val. loss: mean", "SD", "olympic mean", "accuracy: mean", "SD"), reached)}
+    return f"""{table(("run", "epochs", "n", "val. loss: mean", "SD", "olympic mean", "accuracy: mean", "SD"), ends)}
 Two one-sided t tests on the paired differences from PyTorch at the second cycle end. The margin, stated before the run,
 is {equivalence["margin_in_sd"]} of PyTorch's SD over seeds: {equivalence["margin"]:.4f}. Intervals of 90 %.
 

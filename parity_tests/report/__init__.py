@@ -1,0 +1,1 @@
+"""Writes docs/parity.md: `python -m parity_tests.report`."""
