@@ -1,32 +1,18 @@
-"""Where the tests find the real images and the pretrained weights, which are never part of the repository."""
+"""What holds for all tests: the backend decides which are run, and where images and weights are found."""
 
 from __future__ import annotations
 
 import gc
 import os
-from pathlib import Path
 
 import pytest
+
+from tests.support.inputs import ants_bees_dir, pretrained_weights
 
 # As the examples do, before anything imports Keras: this process and those that it starts are to compute alike.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
-
-
-@pytest.fixture(scope="session")
-def ants_bees_dir() -> Path | None:
-    """Folder of the real images: `$ANTS_BEES_DIR`, else `../shared` beside the checkout, else None."""
-    path = Path(os.environ.get("ANTS_BEES_DIR") or BESIDE_CHECKOUT / "data" / "hymenoptera_data")
-    return path if path.is_dir() else None
-
-
-@pytest.fixture(scope="session")
-def pretrained_weights() -> Path | None:
-    """ResNet-50 weights: `$SGDR_WEIGHTS`, else `../shared` beside the checkout, else None."""
-    if named := os.environ.get("SGDR_WEIGHTS"):
-        return Path(named) if Path(named).is_file() else None
-    return next(iter(sorted((BESIDE_CHECKOUT / "weights").glob("resnet50*.safetensors"))), None)
+__all__ = ["ants_bees_dir", "pretrained_weights"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,10 +1,15 @@
+"""Versions and hardware, as they are kept with a result."""
+
 from __future__ import annotations
 
+import importlib
+import json
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_sgdr.environment
@@ -12,12 +17,29 @@ from keras_sgdr.environment import environment
 
 
 def test_versions_are_those_that_run() -> None:
-    found = environment()
-    assert found["backend"] == keras.config.backend()
-    assert found["versions"] == {
+    backend = keras.config.backend()
+    description = environment()
+    assert description["backend"] == backend
+    assert description["versions"] == {
         "python": platform.python_version(),
-        **{name: version(name) for name in ("keras", "numpy", found["backend"], "keras-sgdr")},
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        backend: str(importlib.import_module(backend).__version__),
+        "keras-sgdr": version("keras-sgdr"),
     }
+    json.dumps(description)
+
+
+def test_the_distribution_may_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `tensorflow-cpu` and `tf-nightly` have."""
+
+    def only_ours(name: str) -> str:
+        if name != "keras-sgdr":
+            raise PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr(keras_sgdr.environment, "version", only_ours)
+    assert environment()["versions"]["keras-sgdr"] == "1.2.3"
 
 
 def test_hardware_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from keras_sgdr import SGDR
 from keras_sgdr.callbacks import CycleEarlyStopping
-from tests.callbacks.probe import assert_equal, small_model, train, values
+from tests.support.small_model import assert_equal, small_model, train, values
 
 
 class Judge(keras.callbacks.Callback):
@@ -73,12 +73,19 @@ def test_a_run_that_ends_with_its_best_cycle_keeps_its_weights() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`epochs=3` ends training in mid-cycle")
-def test_a_run_that_ends_in_mid_cycle_restores_the_best_end() -> None:
+def test_a_run_that_was_not_stopped_keeps_its_weights() -> None:
     stopping = CycleEarlyStopping()
     model, judge = run(stopping, [3, 2, 1], T_0=2)
+    assert stopping.best_cycle == 1
+    assert stopping.last_weights is None
+    assert_equal(values(model.weights), judge.weights[2])
+
+
+def test_without_restoring_a_run_that_was_stopped_keeps_its_weights() -> None:
+    stopping = CycleEarlyStopping(restore_best_weights=False)
+    model, judge = run(stopping, [1, 2, 0])
+    assert (stopping.stopped_cycle, stopping.last_weights) == (2, None)
     assert_equal(values(model.weights), judge.weights[1])
-    assert stopping.last_weights is not None
-    assert_equal(stopping.last_weights, judge.weights[2])
 
 
 def test_not_a_number_is_no_improvement() -> None:
@@ -115,8 +122,8 @@ def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patience": 0}, r"`patience` must be a positive number of cycles. Received: patience=0. Pass patience=1"),
-        ({"min_delta": -1}, r"`min_delta` must be a number, 0 or more. Received: min_delta=-1"),
+        ({"patience": 0}, r"`patience` must be a positive integer. Received: patience=0. Pass patience=1"),
+        ({"min_delta": -1}, r"`min_delta` must be a finite number, 0 or more. Received: min_delta=-1"),
         ({"monitor": "score"}, r"must tell whether more is better"),
     ],
 )

@@ -4,12 +4,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_sgdr.data import ants_bees, drawn_insects
+from tests.support import torchvision_pixels
 
 COUNTS = {"train/ants": 123, "train/bees": 121, "val/ants": 70, "val/bees": 83}
 
@@ -51,22 +53,27 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return archive
 
 
-def test_shapes_and_labels(images_dir: Path) -> None:
-    (x_train, y_train), (x_val, y_val) = ants_bees.load_data(images_dir, image_size=32)
+@pytest.fixture(scope="module")
+def loaded(images_dir: Path) -> Any:
+    return ants_bees.load_data(images_dir, image_size=96)
+
+
+def test_shapes_and_labels(loaded: Any) -> None:
+    (x_train, y_train), (x_val, y_val) = loaded
     # 244 and 153: with the GIF it would be 245.
-    assert x_train.shape == (244, 32, 32, 3)
-    assert x_val.shape == (153, 32, 32, 3)
+    assert x_train.shape == (244, 96, 96, 3)
+    assert x_val.shape == (153, 96, 96, 3)
     assert x_train.dtype == x_val.dtype == np.uint8
     assert ants_bees.classes == ("ants", "bees")
     np.testing.assert_array_equal(y_train, [0] * 123 + [1] * 121)
     np.testing.assert_array_equal(y_val, [0] * 70 + [1] * 83)
 
 
-def test_pixels_and_order_equal_torchvision(images_dir: Path, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("torchvision_pixels.py")
-    subprocess.run([sys.executable, script, images_dir / "train", tmp_path / "theirs.npz"], check=True)
+def test_pixels_and_order_equal_torchvision(images_dir: Path, loaded: Any, tmp_path: Path) -> None:
+    command = [sys.executable, torchvision_pixels.__file__, str(images_dir / "train"), str(tmp_path / "theirs.npz")]
+    subprocess.run(command, check=True)
     theirs = np.load(tmp_path / "theirs.npz")
-    (images, labels), _ = ants_bees.load_data(images_dir, image_size=96)
+    (images, labels), _ = loaded
     assert tuple(theirs["classes"]) == ants_bees.classes
     assert theirs["count"] == len(images)
     np.testing.assert_array_equal(images[::20], theirs["images"], strict=True)
@@ -143,6 +150,33 @@ def test_extraction_that_fails_says_so(archive: Path, monkeypatch: pytest.Monkey
         ants_bees.load_data()
 
 
+def test_failed_download_says_what_to_do(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.unlink()
+    with pytest.raises(
+        ConnectionError, match=r"must be on this machine or downloadable\. Received: .*\. Extract it from"
+    ):
+        ants_bees.load_data()
+
+
+def test_insects_are_drawn_where_there_are_no_images(archive: Path) -> None:
+    archive.unlink()
+    with pytest.warns(
+        UserWarning, match="DRAWN INSECTS instead of ants and bees: the accuracy says nothing about real"
+    ):
+        source, (x, y), (x_val, _) = ants_bees.load_or_draw(image_size=28, seed=3)
+    assert source == "drawn insects"
+    assert x.shape == (244, 32, 32, 3)
+    assert x_val.shape == (153, 32, 32, 3)
+    assert y.mean() == 0.5
+
+
+def test_images_for_training_are_larger_than_for_validation(tmp_path: Path) -> None:
+    source, (x, _), (x_val, _) = ants_bees.load_or_draw(draw_folder(tmp_path, dict.fromkeys(COUNTS, 1)), image_size=28)
+    assert source == "the real images"
+    assert x.shape == (2, 256, 256, 3)
+    assert x_val.shape == (2, 32, 32, 3)
+
+
 def test_archive_without_the_images_is_refused(archive: Path) -> None:
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("hymenoptera_data/readme.txt", "")
@@ -167,12 +201,13 @@ def test_class_without_images(tmp_path: Path) -> None:
 
 
 def test_image_size_must_be_positive() -> None:
-    with pytest.raises(ValueError, match=r"`image_size` must be a positive .* Received: image_size=0\. Pass"):
+    with pytest.raises(ValueError, match=r"`image_size` must be a positive integer\. Received: image_size=0\. Pass"):
         ants_bees.load_data(image_size=0)
 
 
 def test_missing_pillow_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r'Pillow: pip install "keras-sgdr\[study\]"'):
+    for name in ("PIL", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r'Decoding images needs PIL: pip install "keras-sgdr\[study\]"'):
         ants_bees.load_data(tmp_path)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
+import pytest
 
-from keras_sgdr.data import drawn_insects
+from keras_sgdr.data import batches, drawn_insects
 
 
 def test_shapes_and_labels_are_those_of_the_real_set() -> None:
@@ -38,3 +40,29 @@ def test_colour_alone_tells_better_than_chance_but_not_all() -> None:
     accuracy = ((features(x_val) @ weights > 0) == y_val).mean()
     # Four standard errors (2.5 points at 400 images) above chance; and far from solved.
     assert 0.6 < accuracy < 0.9
+
+
+@pytest.mark.slow
+def test_a_network_learns_them() -> None:
+    (x_train, y_train), (x_val, y_val) = drawn_insects(400, 200, image_size=36)
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Rescaling(1 / 64, -2)]
+    for filters in (16, 32, 64):
+        layers += [
+            keras.layers.Conv2D(filters, 3, padding="same", use_bias=False),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.ReLU(),
+            keras.layers.MaxPooling2D(),
+        ]
+    model = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    rate = keras.optimizers.schedules.CosineDecay(5e-3, decay_steps=200)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    model.fit(
+        batches(x_train, y_train, batch_size=20, image_size=32, training=True), epochs=10, shuffle=False, verbose=0
+    )
+    results = model.evaluate(
+        batches(x_val, y_val, batch_size=50, image_size=32, training=False), verbose=0, return_dict=True
+    )
+    # Chance is 0.5, with a standard error of 0.035. Three seeds gave, on every backend, 0.875 to 0.96.
+    assert results["accuracy"] > 0.75

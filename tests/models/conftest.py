@@ -1,16 +1,5 @@
-from __future__ import annotations
+"""Fixtures of the tests of models."""
 
-import subprocess
-import sys
-from pathlib import Path
+from tests.support.torchvision_fixtures import new_resnet50, reference, resnet50
 
-import pytest
-
-
-@pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of what torchvision computed. (It and TensorFlow do not go into one process.)"""
-    folder = tmp_path_factory.mktemp("torchvision")
-    script = Path(__file__).with_name("torchvision_reference.py")
-    subprocess.run([sys.executable, script, folder], check=True)
-    return folder
+__all__ = ["new_resnet50", "reference", "resnet50"]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sgdr.models import randomize_modules, resnet
+from keras_sgdr.models import randomize_modules
 
 Array = np.ndarray[Any, Any]
 
@@ -39,11 +39,11 @@ def used(model: Any) -> dict[str, Array]:
 
 
 def weights(model: Any) -> dict[str, Array]:
-    return {one.path: np.array(keras.ops.convert_to_numpy(one)) for one in model.weights}
+    return {variable.path: np.array(keras.ops.convert_to_numpy(variable)) for variable in model.weights}
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 5])
-def test_the_modules_nearest_the_output_get_new_weights_and_the_rest_keeps_its_own(n: int) -> None:
+def test_only_the_modules_nearest_the_output_get_new_weights(n: int) -> None:
     model = network()
     before = used(model)
     names = randomize_modules(model, n, seed=0)
@@ -69,30 +69,29 @@ def test_they_come_from_the_layers_own_initialisers() -> None:
 
 
 def test_a_seed_gives_the_same_weights_whatever_was_there_and_however_many() -> None:
-    one, other = network(), network()
-    used(other)
-    randomize_modules(one, 5, seed=4)
-    randomize_modules(other, 3, seed=4)
-    ours, theirs = ({tuple(path.split("/")[-2:]): value for path, value in weights(m).items()} for m in (one, other))
-    for (layer, name), value in theirs.items():
+    five, three = network(), network()
+    used(three)
+    randomize_modules(five, 5, seed=4)
+    randomize_modules(three, 3, seed=4)
+    of_five, of_three = ({tuple(path.split("/")[-2:]): w for path, w in weights(m).items()} for m in (five, three))
+    for (layer, name), value in of_three.items():
         if layer in ("head", "dense", "norm"):
-            np.testing.assert_array_equal(value, ours[layer, name])
+            np.testing.assert_array_equal(value, of_five[layer, name])
 
 
 def test_another_seed_gives_others_even_where_an_initialiser_has_a_seed_of_its_own() -> None:
     model = network()
-    found = []
+    drawn = []
     for seed in (0, 1):
         randomize_modules(model, 2, seed)
-        found.append(weights(model))
-    for path in found[0]:
+        drawn.append(weights(model))
+    for path in drawn[0]:
         if path.endswith("kernel") and path.split("/")[-2] in ("head", "dense"):
-            assert (found[0][path] != found[1][path]).all()
+            assert (drawn[0][path] != drawn[1][path]).all()
 
 
-def test_of_a_resnet_the_40_nearest_the_output_are_the_head_and_the_last_blocks() -> None:
-    model = resnet(50, classes=2, input_shape=(32, 32, 3))
-    names = randomize_modules(model, 40, seed=0)
+def test_of_a_resnet_the_40_nearest_the_output_are_the_head_and_the_last_blocks(new_resnet50: keras.Model) -> None:
+    names = randomize_modules(new_resnet50, 40, seed=0)
     assert names[0] == "fc"
     assert len(set(names)) == 40
     assert {name.partition("_")[0] for name in names} == {"fc", "layer4", "layer3"}
@@ -101,7 +100,9 @@ def test_of_a_resnet_the_40_nearest_the_output_are_the_head_and_the_last_blocks(
 
 @pytest.mark.parametrize("n", [0, 6, 1.5])
 def test_n_must_be_a_number_of_modules(n: Any) -> None:
-    expected = f"`n` must be a positive integer, at most the model's 5 convolutions, .* Received: n={n}. Pass how many"
+    expected = (
+        f"`n` must be a positive integer, at most the model's 5 convolutions, .* Received: n={n}. Pass the number of"
+    )
     with pytest.raises(ValueError, match=expected):
         randomize_modules(network(), n)
 

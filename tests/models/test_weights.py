@@ -149,26 +149,43 @@ def test_missing_safetensors_names_the_command(monkeypatch: pytest.MonkeyPatch) 
         load_state_dict(small_net(), "some.safetensors")
 
 
-def test_published_file_is_downloaded_and_verified(
-    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = (reference / "resnet50.pth").read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    name = f"resnet50-{digest[:8]}.pth"
-    (tmp_path / name).write_bytes(content)
-    asked = []
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in place of torchvision's, and what is asked of Keras's downloads in its place."""
+    content = b"weights"
+    file = tmp_path / f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    file.write_bytes(content)
 
     def get_file(fname: str, origin: str, cache_subdir: str) -> str:
-        asked.append(origin)
+        if origin != f"https://download.pytorch.org/models/{file.name}":
+            raise Exception("URL fetch failure")  # As Keras does.
         return str(tmp_path / fname)
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
-    monkeypatch.setitem(weights.IMAGENET_FILES, 50, name)
-    model = resnet(50, "imagenet")
-    assert asked == [f"https://download.pytorch.org/models/{name}"]
-    theirs = read_pth(reference / "resnet50.pth")["fc.weight"]
-    np.testing.assert_array_equal(state_dict(model)["fc.weight"], theirs.astype("float32"))
+    monkeypatch.setitem(weights.IMAGENET_FILES, 50, file.name)
+    return file
 
-    (tmp_path / name).write_bytes(content + b"\0")
-    with pytest.raises(ValueError, match=rf"SHA-256 of {name} must begin with {digest[:8]}\. .*Delete the file"):
+
+def test_published_file_is_downloaded_and_verified(published: Path) -> None:
+    assert weights.download_imagenet(50) == published
+    published.write_bytes(b"other weights")
+    digits = published.stem[-8:]
+    with pytest.raises(ValueError, match=rf"SHA-256 of {published.name} must begin with {digits}\. .*Delete the file"):
         weights.download_imagenet(50)
+
+
+def test_failed_download_says_what_to_do(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(weights.IMAGENET_FILES, 50, "resnet50-other.pth")
+    with pytest.raises(
+        ConnectionError, match=r"Received: URL fetch failure\. Download it elsewhere, and pass the file"
+    ):
+        weights.download_imagenet(50)
+
+
+def test_imagenet_is_the_published_file(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules[resnet.__module__]
+    loaded: list[Any] = []
+    monkeypatch.setattr(module, "load_state_dict", lambda model, source: loaded.append(source))
+    monkeypatch.setitem(module.BLOCKS, 50, (1, 1, 1, 1))
+    resnet(50, "imagenet", classes=2)
+    assert loaded == [published]

@@ -20,8 +20,8 @@ from pandas import DataFrame
 from scipy.interpolate import RBFInterpolator
 
 from keras_sgdr.study import figures, statistics
-from keras_sgdr.study.tables import records
-from tests.study.synthetic import SCHEDULES, plausible, table
+from keras_sgdr.study.tables import rows_of
+from tests.support.synthetic_table import SCHEDULES, plausible, table
 
 NAMES = list(SCHEDULES)
 
@@ -63,13 +63,22 @@ def test_means_have_a_band_of_one_sd_and_marks_at_ends_of_cycles(results: DataFr
         np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 101))
         np.testing.assert_array_equal(line.get_ydata(), mean)
         box = ax.collections[place].get_datalim(ax.transData)
-        assert (box.y0, box.y1) == pytest.approx(((mean - sd).min(), (mean + sd).max()))
+        assert (box.y0, box.y1) == pytest.approx((np.maximum(mean - sd, 0).min(), (mean + sd).max()))
         assert marked(line) == ([10, 30, 70] if place else [])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs completed", "Validation loss")
     assert legend(ax) == (
         "mean ± 1 SD over the seeds; markers: ends of cycles",
         [f"{name}, n=4" for name in NAMES[:2]],
     )
+
+
+@pytest.mark.parametrize(("shift", "lowest"), [(0.0, 0.0), (-1.0, -1.5)])
+def test_the_band_does_not_go_below_zero_where_no_value_does(shift: float, lowest: float) -> None:
+    losses = [[loss + shift for loss in run] for run in ([0.0, 3.0], [2.0, 3.0], [0.0, 3.0], [0.0, 3.0])]
+    ax = figures.plot_means(table({"steps": losses}, {}))
+    # After the first epoch the mean is 0.5 and the SD 1, but for the shift.
+    assert ax.collections[0].get_datalim(ax.transData).y0 == pytest.approx(lowest)
+    assert min(np.asarray(line.get_ydata()).min() for line in ax.lines) == pytest.approx(lowest)
 
 
 def test_schedules_differ_in_stroke_and_marker_and_look_alike_in_every_figure(results: DataFrame) -> None:
@@ -144,7 +153,7 @@ def test_differences_have_their_intervals_and_are_filled_at_ends_of_their_own_cy
     assert [label.get_text() for label in ax.get_xticklabels()] == list(map(str, epochs))
     bars = [container for container in ax.containers if isinstance(container, ErrorbarContainer)]
     assert len(bars) == len(found)
-    for bar, ((name, epoch), own) in zip(bars, records(found).items(), strict=True):
+    for bar, ((name, epoch), own) in zip(bars, rows_of(found).items(), strict=True):
         point, _, (interval,) = bar
         assert round(float(np.asarray(point.get_xdata())[0])) == epochs.index(epoch)
         assert list(np.asarray(point.get_ydata())) == [own["mean"]]
@@ -164,7 +173,7 @@ def test_given_axes_are_drawn_on_and_returned(results: DataFrame) -> None:
     for ax in given:
         ax.clear()
     assert figures.plot_panels(results, given) == given
-    with pytest.raises(ValueError, match=r"`axes` must be one a schedule\. Received: axes=3\. Pass 4, or None\."):
+    with pytest.raises(ValueError, match=r"`axes` must be one per schedule\. Received: axes=3\. Pass 4, or None\."):
         figures.plot_panels(results, given[:3])
     plt.close(figure)
 

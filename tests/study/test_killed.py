@@ -1,3 +1,5 @@
+"""A study that is killed at random moments ends with the table of one that is not."""
+
 from __future__ import annotations
 
 import json
@@ -10,34 +12,35 @@ import pandas as pd
 import pytest
 
 from keras_sgdr.study import Study
-from tests.study.killed import KILLS, SEEDS
-from tests.study.nets import point_study
+from tests.support.killed_study import KILLS, SEEDS
+from tests.support.study_nets import point_study
 
 
 def read(folder: str | Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     study = point_study(Path(folder), seeds=SEEDS)
     # Read here on any backend; they were made on PyTorch.
-    monkeypatch.setitem(study.shared, "backend", "torch")
+    monkeypatch.setitem(study.spec.shared, "backend", "torch")
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Kills forks of a process.")
 def test_a_study_killed_at_20_random_moments_has_the_table_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One thread: others would not be there in a fork.
     environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.study.killed", str(tmp_path), "0"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.support.killed_study", str(tmp_path), "0"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found["runs_after_each"]) == KILLS
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert len(report["runs_after_each"]) == KILLS
     # The kills fell among the runs, not all of them before the first or after the last.
-    assert len(set(found["runs_after_each"])) > 2
-    assert not found["repeated"]
+    assert len(set(report["runs_after_each"])) > 2
+    assert not report["repeated"]
     uninterrupted = read(tmp_path / "uninterrupted", monkeypatch).results
     assert len(uninterrupted) == 4 * SEEDS * 3
-    for folder in found["studies"]:
+    for folder in report["studies"]:
         resumed = read(folder, monkeypatch)
         pd.testing.assert_frame_equal(resumed.results, uninterrupted, check_exact=True)
         assert resumed.failures.empty

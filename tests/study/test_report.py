@@ -10,10 +10,9 @@ import keras
 import pytest
 from pandas import DataFrame
 
-from keras_sgdr.study import statistics
-from keras_sgdr.study.report import write_report
-from keras_sgdr.study.tables import Summary, Table
-from tests.study.synthetic import SCHEDULES, plausible
+from keras_sgdr.study.report import Summary, summarize, write_report
+from keras_sgdr.study.tables import Table
+from tests.support.synthetic_table import SCHEDULES, plausible
 
 # A picture of one pixel.
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -53,7 +52,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_page_holds_tables_figures_options_versions_and_hardware(tmp_path: Path, picture: Path) -> None:
-    summary = statistics.summarize(plausible(SCHEDULES, 30, 5))
+    summary = summarize(plausible(SCHEDULES, 30, 5))
     options = {"epochs": 30, "eta_max": 0.001}
     path = write_report(tmp_path / "new" / "report.html", "A study", summary, [picture], options=options)
     page = Page(path)
@@ -85,21 +84,3 @@ def test_what_a_user_names_is_escaped_and_no_script_runs(tmp_path: Path, picture
     # Title twice, introduction, table three times, note, options twice, failure twice.
     assert page.text.count(evil) == 11
     assert "Runs that failed: 1" in page.text
-
-
-def test_tables_are_aligned_as_text_and_escaped_as_markdown() -> None:
-    table = Table("Title", ("name", "value"), [("a|b", "1"), ("long name", "-22")])
-    assert str(table).splitlines() == [
-        "Title",
-        "",
-        "name       value",
-        "---------  -----",
-        "a|b            1",
-        "long name    -22",
-    ]
-    assert table.markdown().splitlines()[2:] == [
-        "| name | value |",
-        "| --- | ---: |",
-        "| a\\|b | 1 |",
-        "| long name | -22 |",
-    ]

@@ -11,7 +11,8 @@ from pandas import DataFrame
 from scipy import stats
 
 from keras_sgdr.study import statistics
-from tests.study.synthetic import SCHEDULES, plausible, table
+from keras_sgdr.study.report import summarize
+from tests.support.synthetic_table import SCHEDULES, plausible, table
 
 NAN, INF = math.nan, math.inf
 
@@ -184,24 +185,24 @@ def test_margin_must_be_positive(margin: float) -> None:
 
 def test_unknown_baseline_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"baseline='steps'\. Pass one of: baseline; cycles\."):
-        statistics.summarize(table(SMALL, ENDS), "steps")
+        summarize(table(SMALL, ENDS), "steps")
 
 
 def test_empty_table_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"The table must have a run\. .*look at its failures"):
-        statistics.summarize(table(SMALL, ENDS).iloc[:0])
+        summarize(table(SMALL, ENDS).iloc[:0])
 
 
 def test_one_schedule_has_nothing_to_differ_from() -> None:
     one = table({"baseline": SMALL["baseline"]}, {})
     with pytest.raises(ValueError, match=r"a schedule beside the baseline\. Received: schedules=\['baseline'\]"):
         statistics.differences(one)
-    assert len(statistics.summarize(one, margin=1).tables) == 2
+    assert len(summarize(one, margin=1).tables) == 2
 
 
 def test_summary_states_every_number_with_its_interval_and_n() -> None:
     results = plausible(SCHEDULES, 100, 20)
-    summary = statistics.summarize(results, target=0.25, margin=0.05)
+    summary = summarize(results, target=0.25, margin=0.05)
     found = row(statistics.differences(results), "SGDR (10, 2)", 30)
     text = f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
     compared = summary.tables[2]
@@ -224,7 +225,7 @@ def test_summary_states_every_number_with_its_interval_and_n() -> None:
 def test_summary_says_what_is_missing() -> None:
     losses = {"baseline": [[2.0, 1.0], [2.5, 1.5], [2.2, 1.1]], "other": [[2.0, NAN], [2.0, 1.2], [2.0, 1.3]]}
     results = table(losses, {"other": [1]})
-    summary = statistics.summarize(results[(results["schedule"] != "other") | (results["seed"] != 2)])
+    summary = summarize(results[(results["schedule"] != "other") | (results["seed"] != 2)])
     assert summary.tables[2].rows[1][1].endswith("n=1")
     notes = "\n".join(summary.notes)
     assert "A bootstrap of 3 values is too narrow: of normal ones, its 95 % interval holds the mean in 72 %" in notes
@@ -233,7 +234,7 @@ def test_summary_says_what_is_missing() -> None:
 
 
 def test_one_seed_claims_nothing() -> None:
-    summary = statistics.summarize(plausible(SCHEDULES, 30, 1), margin=0.1)
+    summary = summarize(plausible(SCHEDULES, 30, 1), margin=0.1)
     assert summary.notes[0] == "One seed: there is no SD and no interval, and nothing is claimed."
     text = str(summary)
     assert "±" not in text.partition("\n")[2]

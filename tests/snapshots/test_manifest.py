@@ -1,0 +1,146 @@
+"""The manifest and its files: any damage is an error that names the file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keras_sgdr._files import sealed
+from keras_sgdr.snapshots import MANIFEST, Manifest, Snapshot, SnapshotError
+
+
+def manifest_of(folder: Path, values: list[float], **fields: Any) -> Manifest:
+    """Snapshots of one cycle after another, each with its value of `val_loss`; their files hold no weights."""
+    manifest = Manifest(folder, **fields)
+    for cycle, value in enumerate(values, start=1):
+        file = f"cycle-{cycle:03d}_epoch-{cycle:04d}.weights.h5"
+        snapshot = Snapshot(cycle, cycle, None, 0.1, {"val_loss": value}, file, "", "3", "a")
+        manifest.add(snapshot, lambda path, cycle=cycle: Path(path).write_bytes(bytes(range(cycle, 24))))  # type: ignore[misc]
+    return manifest
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return manifest_of(tmp_path, [2.0, 1.0, math.nan])
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    written = manifest_of(tmp_path, [2.0, 1.0], schedule="WarmRestarts(T_0=1)", monitor="loss", mode="max")
+    read = Manifest.read(tmp_path)
+    assert read == written
+    assert (read.schedule, read.monitor, read.mode) == ("WarmRestarts(T_0=1)", "loss", "max")
+    assert all(read.path(snapshot).is_file() for snapshot in read.snapshots)
+
+
+def test_numbers_that_json_has_not_are_read_as_nan(manifest: Manifest) -> None:
+    assert "NaN" not in (manifest.directory / MANIFEST).read_text()
+    assert math.isnan(Manifest.read(manifest.directory).snapshots[-1].metrics["val_loss"])
+
+
+def test_the_folder_is_absolute(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(manifest.directory.parent)
+    relative = Manifest.read(manifest.directory.name)
+    monkeypatch.chdir("/")
+    assert relative.path(relative.snapshots[0]).is_file()
+    assert Manifest(Path("new")).directory == Path("/new")
+
+
+@pytest.mark.parametrize(("mode", "cycles"), [("auto", [2, 1, 3]), ("min", [2, 1, 3]), ("max", [1, 2, 3])])
+def test_last_and_best(tmp_path: Path, mode: Any, cycles: list[int]) -> None:
+    manifest = manifest_of(tmp_path, [2.0, 1.0, math.nan], mode=mode)
+    assert [snapshot.cycle for snapshot in manifest.best(3)] == cycles
+    assert [snapshot.cycle for snapshot in manifest.best()] == cycles[:1]
+    assert [snapshot.cycle for snapshot in manifest.last(2)] == [2, 3]
+
+
+def test_of_equals_the_later_is_best(tmp_path: Path) -> None:
+    assert [snapshot.cycle for snapshot in manifest_of(tmp_path, [1.0, 1.0, 2.0]).best(2)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"mode": "most"}, r'`mode` must be "auto", "min" or "max". Received: mode=\'most\''),
+        ({"monitor": "val_score"}, r"must tell whether more is better.*monitor='val_score' and mode=\"auto\""),
+    ],
+)
+def test_a_direction_that_is_not_known_is_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Manifest(tmp_path, **fields)
+
+
+def test_every_truncation_of_a_snapshot_is_an_error_that_names_it(manifest: Manifest) -> None:
+    snapshot = manifest.snapshots[0]
+    path = manifest.path(snapshot)
+    content = path.read_bytes()
+    for length in reversed(range(len(content))):
+        os.truncate(path, length)
+        with pytest.raises(SnapshotError, match=f"{path.name}', whose content has changed"):
+            manifest.path(snapshot)
+    path.write_bytes(content)
+    assert manifest.path(snapshot) == path
+
+
+def test_flipped_bits_of_a_snapshot_are_an_error_that_names_it(manifest: Manifest) -> None:
+    snapshot = manifest.snapshots[0]
+    path = manifest.path(snapshot)
+    content = path.read_bytes()
+    for bit in range(8 * len(content)):
+        altered = bytearray(content)
+        altered[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(altered)
+        with pytest.raises(SnapshotError, match=f"{path.name}', whose content has changed"):
+            manifest.path(snapshot)
+
+
+def test_any_change_of_a_manifest_is_an_error_that_names_it(manifest: Manifest) -> None:
+    path = manifest.directory / MANIFEST
+    text = path.read_bytes()
+    for length in range(0, len(text) - 1, 7):  # Without the last line break it is whole.
+        path.write_bytes(text[:length])
+        with pytest.raises(SnapshotError, match=f"{MANIFEST}', damaged: "):
+            Manifest.read(manifest.directory)
+    flips, messages = random.Random(0), set()
+    for _ in range(200):
+        altered = bytearray(text)
+        altered[flips.randrange(len(text))] ^= 1 << flips.randrange(8)
+        path.write_bytes(altered)
+        try:
+            snapshots = Manifest.read(manifest.directory).snapshots
+        except SnapshotError as error:
+            messages.add(str(error).partition(", damaged: ")[0])
+        else:
+            # White space may change and change nothing.
+            assert repr(snapshots) == repr(manifest.snapshots)
+    assert messages == {f"The manifest of the snapshots must be as it was written. Received: {str(path)!r}"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"mode": "most"}, "`mode` must be"),
+        ({"monitor": None}, "must tell whether more is better"),
+        ({"snapshots": {"file": "../cycle-001_epoch-0001.weights.h5"}}, "not a snapshot"),
+        ({"snapshots": {"cycle": 0}}, "not a snapshot"),
+        ({"snapshots": {"code": "1"}}, "unknown entries"),
+        ({"snapshots": {"cycle": 2}}, "listed twice"),
+    ],
+)
+def test_a_manifest_of_other_content_is_an_error(manifest: Manifest, change: dict[str, Any], reason: str) -> None:
+    path = manifest.directory / MANIFEST
+    content = json.loads(path.read_text())
+    content.pop("sha256")
+    if "snapshots" in change:
+        content["snapshots"][0].update(change["snapshots"])
+    else:
+        content.update(change)
+    path.write_text(sealed(content))
+    with pytest.raises(SnapshotError, match=f"{MANIFEST}', damaged: .*{reason}"):
+        Manifest.read(manifest.directory)

@@ -1,0 +1,55 @@
+"""Scores on numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_sgdr.snapshots.scores import higher_is_better, probabilities, scores
+
+
+def test_scores() -> None:
+    outputs = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]])
+    score, predicted = scores(outputs, np.array([0, 1, 1, 0]))
+    assert predicted.tolist() == [0, 0, 1, 1]
+    assert score.accuracy == 0.5
+    assert score.loss == pytest.approx(-np.log([0.9, 0.2, 0.7, 0.45]).mean())
+    # Each confidence in a bin of its own: (0.1 + 0.8 + 0.3 + 0.55) / 4.
+    assert score.calibration_error == pytest.approx(0.4375)
+
+
+def test_calibration_is_judged_by_the_bin() -> None:
+    # Three of four right at a confidence of .75 is as it should be.
+    outputs = np.array([[0.75, 0.25]] * 4)
+    assert scores(outputs, np.array([0, 0, 0, 1]))[0].calibration_error == pytest.approx(0)
+    assert scores(outputs, np.array([0, 0, 0, 0]))[0].calibration_error == pytest.approx(0.25)
+
+
+def test_a_probability_of_nothing_is_a_finite_loss() -> None:
+    assert np.isfinite(scores(np.array([[1.0, 0.0]]), np.array([1]))[0].loss)
+
+
+def test_logits_do_not_overflow() -> None:
+    np.testing.assert_allclose(probabilities(np.array([[1e4, 0.0]]), "softmax"), [[1, 0]])
+    np.testing.assert_allclose(probabilities(np.array([[1e4], [-1e4], [0.0]]), "sigmoid"), [[1.0], [0.0], [0.5]])
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a classifier of one output.*shape \(2, 3, 4\) and labels of shape \(2,\)"):
+        scores(np.zeros((2, 3, 4)), np.zeros(2))
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    with pytest.raises(ValueError, match=r"Labels must be classes from 0 to 1. Received: labels from "):
+        scores(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([0, label]))
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [("val_loss", False), ("mae", False), ("cross_entropy", False), ("val_accuracy", True), ("auc", True)],
+)
+def test_the_name_of_a_metric_tells_its_direction(metric: str, higher: bool) -> None:
+    assert higher_is_better(metric) is higher
+    assert higher_is_better(metric, "max")
+    assert not higher_is_better(metric, "min")

@@ -1,0 +1,103 @@
+"""The results as a table, and tables as text."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_sgdr import Schedule, StepDecay, WarmRestarts
+from keras_sgdr.study import compared_schedules
+from keras_sgdr.study.store import Metrics
+from keras_sgdr.study.tables import Table
+from tests.support.study_nets import EPOCHS, STEPS, point_study
+
+
+def results(folder: Path, schedules: dict[str, Schedule], epochs: int = EPOCHS) -> pd.DataFrame:
+    """The table of runs that were never trained."""
+    study = point_study(folder, schedules=schedules, epochs=epochs)
+    for run in reversed(study.store.runs):
+        metrics: Metrics = {
+            name: [10.0 * run.seed + epoch for epoch in range(epochs)]
+            for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+        }
+        study.store.write(run, "model", 1.0, metrics)
+    return study.results
+
+
+def test_results_have_one_row_per_schedule_seed_and_epoch(tmp_path: Path) -> None:
+    schedules = compared_schedules(0.1, EPOCHS)
+    table = results(tmp_path, schedules)
+    assert list(table) == [
+        "schedule", "seed", "epoch", "rate", "loss", "accuracy", "val_loss", "val_accuracy", "cycle", "cycle_end"
+    ]  # fmt: skip
+    rows = [(name, seed, epoch) for name in schedules for seed in (0, 1) for epoch in range(1, EPOCHS + 1)]
+    assert list(table[["schedule", "seed", "epoch"]].itertuples(index=False, name=None)) == rows
+    assert table["val_loss"].tolist() == [10.0 * seed + epoch - 1 for _, seed, epoch in rows]
+    for name, schedule in schedules.items():
+        rates = table[(table["schedule"] == name) & (table["seed"] == 0)]["rate"]
+        np.testing.assert_array_equal(rates, schedule.learning_rates(EPOCHS, STEPS)[STEPS - 1 :: STEPS])
+
+
+def test_cycles_are_those_of_the_last_update_of_an_epoch(tmp_path: Path) -> None:
+    # Cycles of a third of an epoch hold one update each, of a quarter one or none.
+    schedules: dict[str, Schedule] = {
+        "(1, 2)": WarmRestarts(1, 2, 0.1),
+        "half": WarmRestarts(0.5, 1, 0.1),
+        "quarter": WarmRestarts("1/4", 1, 0.1, cycle_limit=6),
+        "inside": WarmRestarts(Fraction(4, 3), 1, 0.1),
+        "after warmup": WarmRestarts(1, 1, 0.1, warmup=1, cycle_limit=1),
+        "constant": StepDecay(0.1, gamma=1),
+    }
+    table = results(tmp_path, schedules)
+    table = table[table["seed"] == 0]
+    cycles = {name: group["cycle"].tolist() for name, group in table.groupby("schedule")}
+    ends = {name: group["cycle_end"].tolist() for name, group in table.groupby("schedule")}
+    assert cycles == {
+        "(1, 2)": [0, 1, 1],
+        "half": [1, 3, 5],
+        "quarter": [2, -1, -1],
+        "inside": [0, 1, 2],
+        "after warmup": [-1, 0, -1],
+        "constant": [-1, -1, -1],
+    }
+    assert ends == {
+        "(1, 2)": [True, False, True],
+        "half": [True, True, True],
+        "quarter": [True, False, False],
+        "inside": [False, False, False],
+        "after warmup": [False, True, False],
+        "constant": [False, False, False],
+    }
+
+
+def test_tables_are_aligned_as_text() -> None:
+    table = Table("Title", ("name", "value"), [("a|b", "1"), ("long name", "-22")])
+    assert str(table).splitlines() == [
+        "Title",
+        "",
+        "name         value",
+        "---------  -------",
+        "a|b              1",
+        "long name      -22",
+    ]
+
+
+def test_tables_are_escaped_as_markdown() -> None:
+    table = Table("Title", ("a|b", "value"), [("a|b", "1"), ("long name", "-22")])
+    title, empty, *lines = table.markdown().splitlines()
+    assert (title, empty) == ("Title", "")
+    unescaped = [line.strip("|").replace(r"\|", "/") for line in lines]
+    headings, rule, *rows = [[cell.strip() for cell in line.split("|")] for line in unescaped]
+    assert (headings, rows) == (["a/b", "value"], [["a/b", "1"], ["long name", "-22"]])
+    assert [cell.replace("-", "") for cell in rule] == [":", ":"]
+    assert rule[0].startswith(":")
+    assert rule[1].endswith(":")
+
+
+def test_tables_have_their_title_as_caption_in_html() -> None:
+    html = Table("a < b", ("name", "value"), [("<b>", "1")]).html()
+    assert html.startswith("<table>\n<caption>a &lt; b</caption>\n<thead>")
+    assert "&lt;b&gt;" in html
