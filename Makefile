@@ -2,36 +2,47 @@
 
 PYTHON := .venv/bin/python
 
+.DEFAULT_GOAL := help
+
 # The development machine's images and weights, where they lie beside the checkout. Elsewhere both stay empty.
 ANTS_BEES_DIR ?= $(abspath $(wildcard ../shared/data/hymenoptera_data))
 SGDR_WEIGHTS ?= $(abspath $(firstword $(wildcard ../shared/weights/*.safetensors)))
 export ANTS_BEES_DIR SGDR_WEIGHTS
-
-# Tests that hold on every backend; the rest of tests/ is about TensorFlow or about none.
-BACKEND_TESTS := tests/callbacks tests/data/test_augment.py tests/data/test_pipeline.py \
-	$(addprefix tests/test_,schedules.py optimizers.py adamwr.py range_test.py ensembles.py)
 
 # Processes that share the tests of a suite that is run alone.
 WORKERS ?= 2
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(COV)
 
 # Two suites at a time, each in one process: workers would import TensorFlow and set up the modules' fixtures twice.
-# In this order parity and units, which train ResNets, do not meet: they would wait for memory.
+# A suite that fails does not keep the others from running.
 SUITES := test-tensorflow test-parity test-units test-jax test-torch
-SIDE_BY_SIDE := --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) WORKERS=0
+SIDE_BY_SIDE := --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) WORKERS=0
 
 # A stamp a set of requirements, as old as the last install. `dev` holds all of `study`, so a demo is content with it.
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: test $(SUITES) coverage demo lint parity bench ensembles figures notebook wheel clean
+.PHONY: help test test-all $(SUITES) coverage demo lint parity bench ensembles figures notebook wheel clean
+
+help:
+	@echo "make test      the tests of the three backends and of parity: ten minutes of processor time"
+	@echo "make test-all  the long tests: kills, clusters, whole examples, parity in full"
+	@echo "make demo      fine-tunes ResNet-50 on ants and bees with SGDR"
+	@echo "make lint      ruff and mypy"
+	@echo "make coverage  of the lines of keras_sgdr, at least 95 %"
+	@echo "make parity    measures parity and writes docs/parity.md"
+	@echo "make bench     what a step under SGDR costs, beside the alternatives"
 
 test: $(DEV)
 	@echo "$(words $(SUITES)) suites, two at a time; each is printed when it has ended."
 	$(MAKE) $(SIDE_BY_SIDE) $(SUITES)
 
-# Tests take half as long again where it is measured, and other backends than PyTorch bring no line that these do not.
-COVERED := test-units test-torch
+# What `make test` leaves out.
+test-all: $(DEV)
+	$(MAKE) $(SIDE_BY_SIDE) ONLY="-m slow" UNITS_BACKEND=tensorflow $(SUITES)
+
+# Tests take half as long again where it is measured, and the other backends bring few lines that these do not.
+COVERED := test-units test-tensorflow
 
 coverage: $(DEV)
 	$(MAKE) $(SIDE_BY_SIDE) COV="--cov --cov-report=" $(COVERED)
@@ -49,15 +60,18 @@ test-jax: export JAX_COMPILATION_CACHE_DIR := $(abspath .jax_cache)
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 
+# On PyTorch nothing is compiled, so it is the quickest. The long tests run examples, which are made for TensorFlow.
+UNITS_BACKEND := torch
+
 test-units: $(DEV)
-	KERAS_BACKEND=tensorflow $(PYTEST) tests $(addprefix --ignore=,$(BACKEND_TESTS))
+	KERAS_BACKEND=$(UNITS_BACKEND) $(PYTEST) $(ONLY) tests --ignore=tests/any_backend
 
 test-tensorflow test-jax test-torch: test-%: $(DEV)
-	KERAS_BACKEND=$* $(PYTEST) $(BACKEND_TESTS)
+	KERAS_BACKEND=$* $(PYTEST) $(ONLY) tests/any_backend
 
 # A module to a worker: its tests share trainings, for which a second worker would only wait.
 test-parity: $(DEV)
-	$(PYTEST) --dist loadfile --no-loadscope-reorder parity_tests
+	$(PYTEST) $(ONLY) --dist loadfile --no-loadscope-reorder parity_tests
 
 demo: $(STUDY)
 	$(PYTHON) examples/finetune_ants_bees.py --output runs/demo $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))

@@ -1,4 +1,4 @@
-"""Several `fit`s that take turns by the epoch, so that what else the machine does falls on all of them alike."""
+"""Several `fit`s that take turns epoch by epoch, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Race", "Runner", "Seconds"]
 
 
 class Seconds(NamedTuple):
-    """What an epoch took: on the clock, and of all processor cores, which other processes disturb less."""
+    """The duration of an epoch: wall time, and CPU time of all cores, which other processes disturb less."""
 
     wall: float
     cpu: float
@@ -23,18 +23,18 @@ class Seconds(NamedTuple):
     def now(cls) -> Seconds:
         return cls(time.perf_counter(), time.process_time())
 
-    def since(self, began: Seconds) -> Seconds:
-        return Seconds(self.wall - began.wall, self.cpu - began.cpu)
+    def since(self, start: Seconds) -> Seconds:
+        return Seconds(self.wall - start.wall, self.cpu - start.cpu)
 
 
 class Runner:
-    """One `fit` in a thread of its own, which trains an epoch whenever it is told to.
+    """A `fit` in a thread of its own, which trains one epoch at each call of `epoch`.
 
-    Timed is all from before the callbacks' `on_epoch_begin` to after their `on_epoch_end`, in the real loop of `fit`.
-    Set-up and tracing come before the first epoch or fall into it.
+    The time runs from before the callbacks' `on_epoch_begin` to after their `on_epoch_end`, in the real loop of `fit`.
+    Set-up and tracing come before the first epoch or are part of it.
 
     Args:
-        fit: Calls `model.fit` with the callbacks that it is given, in their order.
+        fit: Calls `model.fit` with the callbacks that it gets, in their order.
         callbacks: The callbacks under test.
     """
 
@@ -47,12 +47,12 @@ class Runner:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Go on to the begin of the first epoch."""
+        """Run up to the start of the first epoch."""
         self._thread.start()
         self._wait()
 
     def epoch(self) -> Seconds:
-        """Train an epoch. Returns what it took; this `fit` rests again after it."""
+        """Train an epoch, and return its duration. The `fit` waits after it."""
         self._turn.release()
         self._wait()
         return self._seconds
@@ -71,24 +71,24 @@ class Runner:
             self._waiting.release()
 
     def _begin(self, epoch: int, logs: Any) -> None:
-        # Only here is the epoch before done with: the next runner is not to meet the rest of this one's work.
+        # Only here is all work of the previous epoch done, which must not overlap with the next runner's epoch.
         self._waiting.release()
         self._turn.acquire()
-        self._began = Seconds.now()
+        self._start = Seconds.now()
 
     def _end(self, epoch: int, logs: Any) -> None:
-        self._seconds = Seconds.now().since(self._began)
+        self._seconds = Seconds.now().since(self._start)
 
 
 class Race:
-    """Runners by name, in rounds of an epoch each.
+    """Runners by name, in rounds of one epoch each.
 
     Args:
         runners: By name.
-        warmup: Epochs that each runs before the first round.
+        warmup: Epochs of each runner before the first round.
 
     Attributes:
-        seconds: By name, what each round's epoch took.
+        seconds: By name, the duration of each round's epoch.
     """
 
     def __init__(self, runners: dict[str, Runner], warmup: int) -> None:
@@ -101,6 +101,6 @@ class Race:
                 runner.epoch()
 
     def round(self) -> None:
-        """An epoch of each, in random order: what one leaves to the next (caches, freed memory) falls on all alike."""
+        """An epoch of each runner, in random order, so that caches and freed memory of the previous one average out."""
         for name in self._order.permutation(list(self._runners)):
             self.seconds[name].append(self._runners[name].epoch())

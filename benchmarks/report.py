@@ -1,4 +1,4 @@
-"""Ratios of interleaved times, and docs/benchmarks.md made from them."""
+"""Ratios of interleaved times, and docs/benchmarks.md, which is written from them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 INTRODUCTION = """# What a step costs
 
-Made by `make bench`; the numbers are in [benchmarks.json](benchmarks.json). `KERAS_BACKEND=jax make bench`
+Written by `make bench`; the numbers are in [benchmarks.json](benchmarks.json). `KERAS_BACKEND=jax make bench`
 adds that backend.
 
-A small dense network (32-64-64-10, batch 32, SGD with momentum), whose step is mostly overhead: what the learning rate
-costs shows here or nowhere. Every row is a `fit` of its own, all in one process, taking turns by the epoch in random
-order. A ratio is that of two epochs of one round; given are its median over the rounds and, in brackets, its quartiles.
-"Constant rate again" is the same as the first row: it shows what the measurement resolves. CPU time is that of all
-threads of the process; what else the machine does disturbs it less than the clock.
+A small dense network (32-64-64-10, batch 32, SGD with momentum), whose step is mostly overhead: the cost of setting the
+learning rate shows here or nowhere. Every row is a `fit` of its own, all in one process, taking turns epoch by epoch in
+random order. A ratio is that of two epochs of one round; the table has its median over the rounds and, in brackets, its
+quartiles. "Constant rate again" repeats the first row: it shows the resolution of the measurement. CPU time is that of
+all threads of the process; other load on the machine disturbs it less than wall time.
 
-Bounds: SGDR at most 1.03 times a constant rate, and 1.10 times with 50 batches an execution. Per-batch assignment with
-50 batches an execution is cheap because it is wrong: it sets one rate for all 50.
+Bounds: SGDR at most 1.03 times a constant rate, and 1.10 times with 50 batches per execution. Per-batch assignment with
+50 batches per execution is cheap because it is wrong: it sets one rate for all 50.
 """
 
 
@@ -36,19 +36,19 @@ def ratios(seconds: Mapping[str, Sequence[Seconds]], baseline: str, steps: int) 
     """Quartiles of each runner's ratio to the baseline, round by round.
 
     Args:
-        seconds: By name, what each round's epoch took.
+        seconds: By name, the duration of each round's epoch.
         baseline: Name of the runner to compare with.
         steps: Batches in an epoch.
 
     Returns:
-        By name: number of `rounds`; and for `wall` and `cpu` time the median `microseconds` a step, and of the ratio
-        the `lower` quartile, the `median` and the `upper` quartile.
+        By name: number of `rounds`; and for `wall` and `cpu` time the median `microseconds` per step, and the `lower`
+        quartile, the `median` and the `upper` quartile of the ratio.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for name, own in seconds.items():
-        rows[name] = {"rounds": len(own)}
-        for clock in Seconds._fields:
-            times, base = (np.array([getattr(one, clock) for one in all_]) for all_ in (own, seconds[baseline]))
+    for name, epochs in seconds.items():
+        rows[name] = {"rounds": len(epochs)}
+        for place, clock in enumerate(Seconds._fields):
+            times, base = np.array(epochs)[:, place], np.array(seconds[baseline])[:, place]
             lower, median, upper = (round(float(value), 4) for value in np.quantile(times / base, [0.25, 0.5, 0.75]))
             microseconds = round(1e6 * float(np.median(times)) / steps, 1)
             rows[name][clock] = {"microseconds": microseconds, "lower": lower, "median": median, "upper": upper}
@@ -56,17 +56,17 @@ def ratios(seconds: Mapping[str, Sequence[Seconds]], baseline: str, steps: int) 
 
 
 def write(results: Mapping[int, Mapping[str, Mapping[str, Any]]], steps: Mapping[int, int]) -> None:
-    """Write `docs/benchmarks.json`, in which other backends' numbers stay, and `docs/benchmarks.md` from it.
+    """Write `docs/benchmarks.json`, which keeps the numbers of other backends, and `docs/benchmarks.md` from it.
 
     Args:
-        results: By batches an execution, what `ratios` returned.
-        steps: By batches an execution, batches in an epoch.
+        results: By batches per execution, the result of `ratios`.
+        steps: By batches per execution, batches in an epoch.
     """
     path = DOCS / "benchmarks.json"
     measured = json.loads(path.read_text()) if path.is_file() else {}
-    found = environment()
-    measured[found["backend"]] = {
-        **found,
+    system = environment()
+    measured[system["backend"]] = {
+        **system,
         "step_cost": [
             {"steps_per_execution": batches, "steps_per_epoch": steps[batches], "rows": rows}
             for batches, rows in results.items()
@@ -86,9 +86,9 @@ def _section(measured: Mapping[str, Any]) -> str:
         rounds = next(iter(case["rows"].values()))["rounds"]
         lines += [
             "",
-            f"Batches an execution: {execution} ({rounds} rounds of {epoch} batches).",
+            f"Batches per execution: {execution} ({rounds} rounds of {epoch} batches).",
             "",
-            "| learning rate | µs a step | ratio to constant | CPU µs a step | ratio to constant |",
+            "| learning rate | µs per step | ratio to constant | CPU µs per step | ratio to constant |",
             "|---|---:|---:|---:|---:|",
         ]
         for name, row in case["rows"].items():

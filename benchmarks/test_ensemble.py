@@ -25,7 +25,7 @@ from keras_sgdr.environment import environment
 from keras_sgdr.models import resnet
 from keras_sgdr.snapshots import SUFFIX, Manifest, Snapshot, architecture, weights_alone
 
-M, IMAGES, SIDE, ROUNDS = 10, 153, 96, 3
+MEMBERS, IMAGES, SIDE, ROUNDS = 10, 153, 96, 3
 MOST_MEMORY, MOST_TIME = 1.3, 1.1
 RESULT = Path(__file__).resolve().parents[1] / "docs" / "ensemble_cost.json"
 
@@ -42,11 +42,11 @@ def write(folder: Path) -> None:
     """Ten snapshots of random weights."""
     manifest = Manifest(folder)
     network = model()
-    for cycle in range(1, M + 1):
+    for cycle in range(1, MEMBERS + 1):
         file = f"cycle-{cycle:03d}_epoch-{cycle:04d}{SUFFIX}"
-        one = Snapshot(cycle, cycle, cycle, 0.0, {}, file, "", keras.__version__, architecture(network))
+        snapshot = Snapshot(cycle, cycle, cycle, 0.0, {}, file, "", keras.__version__, architecture(network))
         with weights_alone(network):
-            manifest.add(one, network.save_weights)
+            manifest.add(snapshot, network.save_weights)
 
 
 def ensemble(folder: Path, network: Any) -> SnapshotEnsemble:
@@ -57,13 +57,13 @@ def child(what: str, folder: Path) -> dict[str, Any]:
     """What a process of its own measures."""
     command = [sys.executable, "-m", "benchmarks.test_ensemble", what, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
 
 
 def main(what: str, folder: Path) -> None:
     network, x = model(), images()
-    found: dict[str, Any] = {}
+    times: dict[str, Any] = {}
     if what == "model":
         manifest = Manifest.read(folder)
         with weights_alone(network):
@@ -78,13 +78,13 @@ def main(what: str, folder: Path) -> None:
         ratios = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            for _ in range(M):
+            for _ in range(MEMBERS):
                 network.predict(x, verbose=0)
             between = time.perf_counter()
             members.predict(x)
             ratios.append((time.perf_counter() - between) / (between - began))
-        found["ratios"] = ratios
-    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **found}))
+        times["ratios"] = ratios
+    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **times}))
 
 
 @pytest.mark.benchmark
@@ -92,14 +92,14 @@ def test_an_ensemble_costs_what_its_members_do(tmp_path: Path, benchmark: Any) -
     write(tmp_path)
     ratios = benchmark.pedantic(lambda: child("time", tmp_path), rounds=1)["ratios"]
     memory = child("ensemble", tmp_path)["peak"] / child("model", tmp_path)["peak"]
-    found = {
+    result = {
         **environment(),
-        "members": M,
+        "members": MEMBERS,
         "images": [IMAGES, SIDE, SIDE, 3],
         "memory_ratio": round(memory, 3),
-        "time_ratio": {"median": round(float(np.median(ratios)), 3), "all": [round(one, 3) for one in ratios]},
+        "time_ratio": {"median": round(float(np.median(ratios)), 3), "all": [round(ratio, 3) for ratio in ratios]},
     }
-    RESULT.write_text(json.dumps(found, indent=2) + "\n")
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
     assert memory <= MOST_MEMORY
     assert np.median(ratios) <= MOST_TIME
 

@@ -1,7 +1,7 @@
-"""What a step costs whose learning rate is SGDR's, beside a constant rate and what a user would pick instead.
+"""The cost of a step under SGDR, beside a constant rate and the alternatives.
 
 `make bench` runs it and writes docs/benchmarks.md. Not part of `make test`: a bound on time says nothing on a machine
-that does something else as well.
+with other load.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from keras_sgdr import SGDR, SGDRSchedule, WarmRestarts
 
 # Cycles of 10, 20 and 40 epochs. The first is warm-up; each further epoch is a round.
 T_0, T_MULT, ETA_MAX, EPOCHS = 10, 2, 0.1, 70
-# By batches an execution: batches an epoch, about a tenth of a second, and the most that SGDR may cost.
+# By batches per execution: batches in an epoch, about a tenth of a second, and the bound on SGDR's cost.
 STEPS = {1: 200, 50: 1000}
 BOUNDS = {1: 1.03, 50: 1.10}
 
 
 class PerBatch(keras.callbacks.Callback):
-    """What the recipes do: assigns the rate before each batch (before each execution, where it holds several)."""
+    """The usual recipe: assigns the rate before each batch (before each execution, where it has several batches)."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._first = epoch * self.params["steps"]
@@ -39,19 +39,19 @@ class PerBatch(keras.callbacks.Callback):
 
 
 def contenders(steps: int) -> dict[str, tuple[Any, list[keras.callbacks.Callback]]]:
-    """Learning rate and callbacks by name. The second constant rate shows what the measurement resolves."""
+    """Learning rate and callbacks by name. The second constant rate shows the resolution of the measurement."""
     return {
         "constant rate": (ETA_MAX, []),
         "constant rate again": (ETA_MAX, []),
         "SGDR": (ETA_MAX, [SGDR(T_0, T_MULT)]),
-        "SGDRSchedule": (SGDRSchedule(ETA_MAX, T_0, T_MULT, steps_per_epoch=steps), []),
+        "SGDRSchedule": (SGDRSchedule(T_0, T_MULT, ETA_MAX, steps_per_epoch=steps), []),
         "Keras CosineDecayRestarts": (keras.optimizers.schedules.CosineDecayRestarts(ETA_MAX, T_0 * steps, T_MULT), []),
         "per-batch assignment": (ETA_MAX, [PerBatch()]),
     }
 
 
 def runner(rate: Any, callbacks: list[keras.callbacks.Callback], steps: int, steps_per_execution: int) -> Runner:
-    """A small dense network on one batch of noise, over and over: a step is mostly overhead."""
+    """A small dense network on the same batch of noise, whose step is mostly overhead."""
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(32, 32)).astype("float32"), generator.integers(0, 10, 32)
     dense = [keras.layers.Dense(64, "relu"), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
@@ -64,16 +64,16 @@ def runner(rate: Any, callbacks: list[keras.callbacks.Callback], steps: int, ste
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Costs less than slices of an array, and so hides less.
+        # Costs less than slices of an array, and so hides less of the rest.
         data = {"x": tf.data.Dataset.from_tensors((x, y)).repeat(steps)}
     else:
         data = {"x": np.tile(x, (steps, 1)), "y": np.tile(y, steps), "batch_size": len(x)}
-    return Runner(lambda given: model.fit(**data, epochs=EPOCHS, callbacks=given, shuffle=False, verbose=0), callbacks)
+    return Runner(lambda all_: model.fit(**data, epochs=EPOCHS, callbacks=all_, shuffle=False, verbose=0), callbacks)
 
 
 @pytest.fixture(scope="module")
 def results() -> Iterator[dict[int, Any]]:
-    """Rows by batches an execution; written when all have run, also where a bound failed."""
+    """Rows by batches per execution; written when all have run, even if a bound failed."""
     collected: dict[int, Any] = {}
     yield collected
     write(collected, STEPS)
@@ -84,7 +84,7 @@ def test_sgdr_step_costs_no_more_than_its_bound(
     benchmark: BenchmarkFixture, results: dict[int, Any], steps_per_execution: int
 ) -> None:
     steps = STEPS[steps_per_execution]
-    runners = {name: runner(*given, steps, steps_per_execution) for name, given in contenders(steps).items()}
+    runners = {name: runner(*contender, steps, steps_per_execution) for name, contender in contenders(steps).items()}
     race = Race(runners, warmup=T_0)
     benchmark.pedantic(race.round, rounds=EPOCHS - T_0)  # type: ignore[no-untyped-call]
 

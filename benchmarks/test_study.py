@@ -1,7 +1,7 @@
 """What a study costs: a further run over its bare `fit`, and heads trained together over a loop of `fit` calls.
 
-Both take turns in one process. A further run is one of `Study.run` with one more seed: reading what is there, the
-seed's weights, the reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop
+Both take turns in one process. A further run is one of a further seed: reading what is there, the seed's weights, the
+reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop
 of `fit` calls is Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all
 of them counted. `make bench` runs it and writes docs/study_cost.json.
 """
@@ -23,7 +23,7 @@ from keras_sgdr import SGDR, Schedule
 from keras_sgdr.data import drawn_insects
 from keras_sgdr.environment import environment
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
-from keras_sgdr.study.worker import trainer_of
+from keras_sgdr.study.execution import train_runs, trainer_of
 
 MOST_OVERHEAD, LEAST_SPEEDUP, MOST_SECONDS = 1.03, 50, 60
 ROUNDS, EPOCHS = 5, 30
@@ -65,29 +65,32 @@ def further_run(folder: Path) -> dict[str, Any]:
     """Seconds of the runs of further seeds and of bare fits, in turns, and what a run takes beside its own `fit`."""
     data = drawn_insects(SAMPLES, VALIDATION, 64)
     schedules = compared_schedules(0.01, EPOCHS)
-    study = Study(network, data, schedules, seeds=1, epochs=EPOCHS, batch_size=32, folder=folder)
-    study.run(progress=False)  # Builds and traces.
-    trainer = trainer_of(study)
+    study = Study(network, data, schedules, seeds=ROUNDS + 1, epochs=EPOCHS, batch_size=32, folder=folder)
+
+    def train(seed: int) -> None:
+        train_runs(study.store, [run for run in study.store.missing() if run.seed == seed])
+
+    train(0)  # Builds and traces.
+    trainer = trainer_of(study.spec)
     fit = trainer.fit
-    own: list[float] = []
+    fits_of_runs: list[float] = []
 
     def timed(seed: int) -> Any:
         began = time.perf_counter()
         history = fit(seed)
-        own.append(time.perf_counter() - began)
+        fits_of_runs.append(time.perf_counter() - began)
         return history
 
     runs, fits = [], []
     for seed in range(1, ROUNDS + 1):
-        study.seeds = [seed]
         # As many before as after: what else the machine does falls on both.
         before = [seconds(partial(fit, seed)) for _ in range(len(schedules) // 2)]
         trainer.fit = timed  # type: ignore[method-assign]
-        runs.append(seconds(partial(study.run, progress=False)) / len(schedules))
+        runs.append(seconds(partial(train, seed)) / len(schedules))
         trainer.fit = fit  # type: ignore[method-assign]
         after = [seconds(partial(fit, seed)) for _ in range(len(schedules) - len(before))]
         fits.append(sum(before + after) / len(schedules))
-    beside = np.array(runs) - np.array(own).reshape(ROUNDS, -1).mean(axis=1)
+    beside = np.array(runs) - np.array(fits_of_runs).reshape(ROUNDS, -1).mean(axis=1)
     return {
         "schedules": len(schedules),
         "run": quartiles(runs),
@@ -115,10 +118,10 @@ def frozen(folder: Path) -> dict[str, Any]:
     def loop(**options: Any) -> float:
         # Of those whose budget ends a cycle, so that nothing is warned of.
         chosen = [schedules["SGDR (50, 1)"], schedules["SGDR (100, 1)"]]
-        return float(np.mean([seconds(partial(one_by_one, one, **options)) for one in chosen]))
+        return float(np.mean([seconds(partial(one_by_one, schedule, **options)) for schedule in chosen]))
 
     runs = SEEDS * len(schedules)
-    plain, whole_epochs = loop() * runs, loop(steps_per_execution=study.steps) * runs
+    plain, whole_epochs = loop() * runs, loop(steps_per_execution=study.spec.steps) * runs
     return {
         "runs": runs,
         "together": round(together, 2),
@@ -130,19 +133,19 @@ def frozen(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.benchmark
 def test_a_further_run_costs_what_its_fit_does(tmp_path: Path, benchmark: Any) -> None:
-    found = benchmark.pedantic(lambda: further_run(tmp_path), rounds=1)
-    keep("further run", found)
-    assert found["ratio"][1] < MOST_OVERHEAD
+    cost = benchmark.pedantic(lambda: further_run(tmp_path), rounds=1)
+    keep("further run", cost)
+    assert cost["ratio"][1] < MOST_OVERHEAD
 
 
 @pytest.mark.benchmark
 def test_heads_are_trained_together_in_a_fraction_of_the_time(tmp_path: Path, benchmark: Any) -> None:
-    found = benchmark.pedantic(lambda: frozen(tmp_path), rounds=1)
-    keep("frozen", found)
-    assert found["together"] < MOST_SECONDS
-    assert found["ratio"] > LEAST_SPEEDUP
+    cost = benchmark.pedantic(lambda: frozen(tmp_path), rounds=1)
+    keep("frozen", cost)
+    assert cost["together"] < MOST_SECONDS
+    assert cost["ratio"] > LEAST_SPEEDUP
 
 
-def keep(name: str, found: dict[str, Any]) -> None:
+def keep(name: str, cost: dict[str, Any]) -> None:
     kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    RESULT.write_text(json.dumps({**kept, name: {**found, **environment()}}, indent=2) + "\n")
+    RESULT.write_text(json.dumps({**kept, name: {**cost, **environment()}}, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Makes the README's pictures: `python examples/make_figures.py --help`."""
+"""Draws the README's pictures: `python examples/make_figures.py --help`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EPOCHS, ETA_MAX = 200, 0.05
 EQUAL_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=1": WarmRestarts(T_0, 1, ETA_MAX) for T_0 in (50, 100, 200)}
 GROWING_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=2": WarmRestarts(T_0, 2, ETA_MAX) for T_0 in (1, 10)}
 BASELINE: dict[str, Schedule] = {"step decay: x 0.2 every 60": StepDecay(ETA_MAX, step_size=60, gamma=0.2)}
-# All in one, as the paper draws them, but that its step decay drops last after 160 epochs, not 180.
+# All in one, as in the paper, except that its step decay drops last after 160 epochs, not 180.
 FIGURE_1: dict[str, Schedule] = {
     f"step decay from {eta}": StepDecay(eta, step_size=60, gamma=0.2) for eta in (2 * ETA_MAX, ETA_MAX)
 }
@@ -30,19 +30,19 @@ FIGURE_1 |= EQUAL_CYCLES | GROWING_CYCLES
 
 @dataclass(frozen=True)
 class Options:
-    """Make the README's pictures."""
+    """Draw the README's pictures."""
 
     run: Path = Path("runs", "demo")
-    """Output folder of examples/finetune_ants_bees.py, as `make demo` leaves it."""
+    """Output folder of examples/finetune_ants_bees.py, as from `make demo`."""
     output: Path = Path("docs", "figures")
     """Folder for schedules.png, figure_1.png and finetune.png."""
 
 
 def main(options: Options) -> None:
-    """Draws `schedules.png` and `figure_1.png`, which need no training, and `finetune.png`, from what a run wrote.
+    """Draw `schedules.png` and `figure_1.png`, which need no training, and `finetune.png` from the files of a run.
 
     Raises:
-        FileNotFoundError: There is no such run.
+        FileNotFoundError: If the run has no `summary.json`.
     """
     if not (options.run / "summary.json").is_file():
         raise FileNotFoundError(
@@ -56,7 +56,7 @@ def main(options: Options) -> None:
 
 
 def schedules() -> Figure:
-    """The paper's settings in two panels, cycles of one length and growing ones, each beside step decay."""
+    """The paper's settings in two panels, equal and growing cycles, each beside step decay."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for panel, cycles in zip(panels, (EQUAL_CYCLES, GROWING_CYCLES), strict=True):
@@ -73,7 +73,7 @@ def figure_1() -> Figure:
 
 
 def finetune(run: Path) -> Figure:
-    """Learning rate, losses and accuracies of one run, below one another."""
+    """Learning rate, losses and accuracies of one run, stacked."""
     summary = json.loads((run / "summary.json").read_text())
     history = read_history(run / "history.csv")
     options = summary["options"]

@@ -1,4 +1,4 @@
-"""Makes `playing_with_sgdr.ipynb` from its script, with outputs: `python examples/make_notebook.py`."""
+"""Builds `playing_with_sgdr.ipynb` from its script, with outputs: `python examples/make_notebook.py`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NOTEBOOK = SCRIPT.with_suffix(".ipynb")
 
 
 def main() -> None:
-    """Runs the script's cells and writes the notebook beside it."""
+    """Run the script's cells and write the notebook beside it."""
     jupytext.write(run(read()), NOTEBOOK)
 
 
 def read() -> NotebookNode:
-    """The script as a notebook, without outputs; its cells are numbered, where there would be random names."""
+    """The script as a notebook without outputs. Its cells are numbered: their ids would be random otherwise."""
     notebook: NotebookNode = jupytext.read(SCRIPT)
     for number, cell in enumerate(notebook.cells):
         cell.id = str(number)
@@ -32,7 +32,7 @@ def run(notebook: NotebookNode) -> NotebookNode:
     """Run a notebook in an empty folder.
 
     Returns:
-        The notebook with its outputs, but for what was logged, which is the machine's.
+        The notebook with its outputs, except logs, which depend on the machine.
 
     Raises:
         nbclient.exceptions.CellExecutionError: If a cell raises.

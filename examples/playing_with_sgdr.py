@@ -14,14 +14,14 @@
 # # Playing with SGDR
 #
 # Stochastic gradient descent with warm restarts ([Loshchilov & Hutter, ICLR 2017](https://arxiv.org/abs/1608.03983))
-# lets the learning rate fall along a cosine, restarts it at its peak, and lets it fall again, mostly for longer:
+# anneals the learning rate along a cosine, restarts it at its peak, and anneals it again, usually for longer:
 #
 # $$\eta(t) = \eta_\min + \tfrac{1}{2}(\eta_\max - \eta_\min)\left(1 + \cos\frac{\pi\,T_{cur}}{T_i}\right),
 # \qquad T_{i+1} = T_{mult}\,T_i$$
 #
-# This notebook shows the schedule, trains with it, uses what each cycle leaves behind, and asks over several seeds
-# whether it was any better than what one would have done without it. It runs in a minute on two cores, on insects that
-# it draws itself; what it finds says how things are done here, and nothing about real images.
+# This notebook plots the schedule, trains with it, uses the model at the end of each cycle, and compares it with other
+# schedules over several seeds. It runs in a minute on two cores, on drawn insects: it shows how to use the package, and
+# says nothing about real images.
 
 # %%
 import tempfile
@@ -49,26 +49,26 @@ plot_learning_rate({"SGDR (2, 2)": restarts, "step decay (8, 0.1)": StepDecay(et
 plt.show()
 
 # %% [markdown]
-# Every update has its own rate. At each restart it is exactly the peak, one update earlier it is next to nothing,
-# however the epochs divide into updates:
+# Every update has its own rate. At each restart it is exactly the peak, and one update earlier close to 0, however many
+# updates an epoch has:
 
 # %%
-updates = 10  # in an epoch
+updates = 10  # per epoch
 rates = restarts.learning_rates(epochs, updates)
 for end in restarts.cycle_ends(epochs)[:-1]:
     restart = int(end) * updates
     print(f"cycle ends after epoch {end}: rates {rates[restart - 1]:.6f}, then {rates[restart]}")
 
 # %% [markdown]
-# A cycle that is cut off wastes the run, since it ends at a high rate. What fits into a budget of 20 epochs?
+# Training that stops in mid-cycle stops at a high rate. Which cycles end with a budget of 20 epochs?
 
 # %%
 print(WarmRestarts.plan(epochs=20))
 
 # %% [markdown]
-# ## Something to learn
+# ## Data
 #
-# Ants and bees, drawn at random: where, how large, in which colours and light.
+# Ants and bees, drawn at random places and sizes, in random colours and light.
 
 # %%
 (x, y), (x_val, y_val) = drawn_insects(320, 160, image_size=32)
@@ -84,8 +84,8 @@ plt.show()
 # %% [markdown]
 # ## One training
 #
-# The callback is all there is to it: no Python runs per batch, and the optimizer has its own rate back afterwards.
-# `SnapshotCheckpoint` keeps the weights at the end of each cycle.
+# Add the callback to `fit`. No Python runs per batch, and afterwards the optimizer has its own rate again.
+# `SnapshotCheckpoint` saves the weights at the end of each cycle.
 
 
 # %%
@@ -130,7 +130,7 @@ plot_history(history, cycle_ends=restarts.cycle_ends(epochs))
 plt.show()
 
 # %% [markdown]
-# `sgdr.cycles` has a row a cycle:
+# `sgdr.cycles` has a row for each cycle:
 
 # %%
 for cycle in sgdr.cycles:
@@ -140,10 +140,10 @@ for cycle in sgdr.cycles:
     )
 
 # %% [markdown]
-# ## Three models for the price of one
+# ## Three models from one training
 #
-# Each cycle ended in a model of its own. The mean of their probabilities is a snapshot ensemble
-# ([Huang et al., ICLR 2017](https://arxiv.org/abs/1704.00109)), and may be better than its last member, or not:
+# Each cycle ended with a model. The mean of their probabilities is a snapshot ensemble
+# ([Huang et al., ICLR 2017](https://arxiv.org/abs/1704.00109)), which may be better than its last member, or not:
 
 # %%
 ensemble = SnapshotEnsemble.load(folder / "snapshots", model)
@@ -155,9 +155,9 @@ plt.show()
 # %% [markdown]
 # ## Was it the restarts?
 #
-# One training says little: another seed would have had another result. A `Study` trains from several seeds under every
-# schedule, and a seed has the same weights, the same batches, the same crops and flips under all of them. The controls
-# are a plain cosine over the whole budget and a constant rate.
+# One training says little: another seed gives another result. A `Study` trains from several seeds under every schedule.
+# A seed has the same initial weights, batches, crops and flips under all of them. The controls are a single cosine over
+# the whole budget and a constant rate.
 
 # %%
 study = Study(
@@ -166,13 +166,13 @@ study = Study(
     {
         "step decay (8, 0.1)": StepDecay(eta_max, 8),
         "SGDR (2, 2)": restarts,
-        "one cosine": WarmRestarts(T_0=epochs, eta_max=eta_max, cycles=1),
+        "one cosine": WarmRestarts(T_0=epochs, eta_max=eta_max, cycle_limit=1),
         "constant": StepDecay(eta_max, gamma=1),
     },
     seeds=3,
     epochs=epochs,
     batch_size=32,
-    # From half to all of an image: insects are large in theirs.
+    # Crops of at least half an image: the insects are large.
     augment=lambda images, draws: resized_crop_flip(images, 32, draws, scale=(0.5, 1.0)),
     folder=folder / "study",
 )
@@ -189,7 +189,7 @@ figures.plot_means(results, ax, only=["step decay (8, 0.1)", "SGDR (2, 2)"])
 plt.show()
 
 # %% [markdown]
-# All of them, by the best value so far, which is what a run is worth that is stopped there:
+# All schedules, by the best value so far, which is what a run that stops there would keep:
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -198,7 +198,7 @@ ax.set_ylabel("Best validation loss so far")
 plt.show()
 
 # %% [markdown]
-# A difference counts with its interval. Here is that to step decay, seed by seed, wherever a cycle ends:
+# The paired differences from step decay, with their intervals, at the ends of cycles:
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -206,11 +206,11 @@ figures.plot_differences(results, ax)
 plt.show()
 
 # %% [markdown]
-# And all of it in tables:
+# And everything in tables:
 
 # %%
 study.summary()
 
 # %% [markdown]
-# On real images: `python examples/compare_with_step_decay.py` and `python examples/tune_restarts.py` run such studies
-# of a ResNet on the ants and bees of PyTorch's transfer-learning tutorial, and write a report.
+# On real images: `python examples/compare_schedules.py` runs such studies of a ResNet on the ants and bees of PyTorch's
+# transfer-learning tutorial, and writes a report.

@@ -8,24 +8,24 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-# Before Keras is imported, for the reason that `finetune_ants_bees.py` gives.
+# TensorFlow leaves oneDNN off on some processors where it halves the time of a step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from rich.console import Console
 from scipy import stats
+from tabulate import tabulate
 
-from examples.finetune_ants_bees import CommonOptions, finetune, load_images, load_model
-from keras_sgdr import SnapshotCheckpoint, SnapshotEnsemble
-from keras_sgdr.data import batches
-from keras_sgdr.evaluation import Report, Scores, scores
+from keras_sgdr import SGDR, SnapshotCheckpoint, SnapshotEnsemble
+from keras_sgdr.data import ants_bees, batches
+from keras_sgdr.environment import environment
+from keras_sgdr.models import resnet
 from keras_sgdr.plotting import plot_ensemble
+from keras_sgdr.snapshots import Report, Scores, scores
 
 __all__ = ["Options", "main"]
 
@@ -33,145 +33,160 @@ SNAPSHOT, AVERAGE, INDEPENDENT, LAST = "snapshot ensemble", "weight average", "i
 
 
 @dataclass(frozen=True)
-class Options(CommonOptions):
-    """Train with snapshots at the ends of cycles, and compare their ensemble with what else there is."""
+class Options:
+    """Train with snapshots at the ends of cycles, and compare their ensemble with its alternatives."""
 
     seeds: int = 1
-    """Trainings, seeded from `seed` on. With more than the cycles of one, there are ensembles of independent models."""
+    """Number of trainings. With more than the cycles of one, there are ensembles of independent models."""
+    seed: int = 0
+    """Seed of the first training: of its head's first weights, the order of the images and their crops."""
     output: Path = Path("runs", "snapshot_ensemble")
-    """Folder for what the runs write. A seed whose `scores.json` is there is not trained again."""
+    """Folder to write into. A seed whose `scores.json` is there is not trained again."""
+    T_0: float = 2
+    """Length of the first cycle, in epochs."""
+    T_mult: float = 2
+    """Factor from one cycle's length to the next."""
+    data: Path | None = None
+    """Folder with train and val in it. None: $ANTS_BEES_DIR, else data/hymenoptera_data, else downloaded."""
+    image_size: int = 96
+    """Side of the images, in pixels."""
+    batch_size: int = 16
+    """Number of images in a batch."""
+    weights: str | None = "imagenet"
+    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or None: random."""
+    depth: Literal[50, 101, 152] = 50
+    """Number of layers of the network."""
+    epochs: int = 14
+    """Epochs of each training."""
+    eta_max: float = 0.01
+    """Learning rate at every restart, of SGD with momentum 0.9."""
 
 
 def main(options: Options) -> dict[str, Any]:
-    """Trains every seed and compares, on the validation images and by seed:
+    """Train every seed, and compare the models on the validation images, paired by seed:
 
-    - the last member, which is the model that training ends with;
+    - the last member, which is the model at the end of training;
     - the ensemble of all members, of which the paper promises more;
-    - the average of their weights, BatchNorm's statistics taken anew from the training images;
-    - as many independent models: the last members of this seed and the following ones, around the end. These groups
+    - the average of their weights, with BatchNorm's statistics estimated again from the training images;
+    - as many independent models: the last members of this seed and of the following ones, cyclically. These groups
       overlap, so the intervals of their differences are approximate.
 
     Prints a table. Writes `summary.json`, `report.md` and `ensemble.png` (members and ensemble of the first seed).
 
     Returns:
-        What `summary.json` holds.
+        The content of `summary.json`.
 
     Raises:
-        ValueError: An option is out of range, or the weights or the folder of images do not fit.
+        ValueError: If an option is out of range, the weights or the folder of images do not fit, or the output folder
+            has runs of other options.
     """
-    console = Console()
-    found = []
-    for seed in range(options.seed, options.seed + options.seeds):
-        one = dataclasses.replace(options, seed=seed, output=options.output / f"seed-{seed:03d}")
-        found.append(of_seed(one, console))
-    reached = {name: [Scores(*seed["scores"][name]) for seed in found] for name in (LAST, SNAPSHOT, AVERAGE)}
-    members = len(found[0]["cycles"])
-    if options.seeds > members:
-        reached[INDEPENDENT] = independent(found, members)
+    data = ants_bees.load_or_draw(options.data, options.image_size, options.seed)
+    results = [train_and_score(options, seed, data) for seed in range(options.seed, options.seed + options.seeds)]
+    models = {name: [Scores(*result["scores"][name]) for result in results] for name in (LAST, SNAPSHOT, AVERAGE)}
+    n_members = len(results[0]["cycles"])
+    if options.seeds > n_members:
+        models[INDEPENDENT] = independent(results, n_members)
     summary = {
-        "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
-        "data": found[0]["data"],
-        "weights": found[0]["weights"],
-        "versions": found[0]["versions"],
-        "hardware": found[0]["hardware"],
-        "members": members,
-        "scores": {name: [one._asdict() for one in values] for name, values in reached.items()},
-        "differences": {name: differences(values, reached[LAST]) for name, values in reached.items() if name != LAST},
+        "options": dataclasses.asdict(options),
+        **{name: results[0][name] for name in ("data", "versions", "hardware")},
+        "members": n_members,
+        "scores": {name: [score._asdict() for score in of_seeds] for name, of_seeds in models.items()},
+        "differences": {name: differences(of_seeds, models[LAST]) for name, of_seeds in models.items() if name != LAST},
     }
-    if INDEPENDENT in reached:
-        summary["against independent"] = differences(reached[SNAPSHOT], reached[INDEPENDENT])
-    (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    text = table(reached, summary["differences"])
-    if INDEPENDENT in reached:
-        rows = summary["against independent"].items()
-        compared = "; ".join(f"{name.replace('_', ' ')} {spread(row)}" for name, row in rows)
-        text += f"\n{SNAPSHOT.capitalize()} minus {INDEPENDENT}: {compared}.\n"
+    text = table(models, summary["differences"])
+    if INDEPENDENT in models:
+        compared = summary["against independent"] = differences(models[SNAPSHOT], models[INDEPENDENT])
+        rows = "; ".join(f"{name.replace('_', ' ')} {spread(row)}" for name, row in compared.items())
+        text += f"\n{SNAPSHOT.capitalize()} minus {INDEPENDENT}: {rows}.\n"
+    (options.output / "summary.json").write_text(json.dumps(summary, indent=2, default=str) + "\n")
     (options.output / "report.md").write_text(text)
-    draw(found[0], options.output / "ensemble.png")
+    draw(results[0], options.output / "ensemble.png")
     print(text)
     return summary
 
 
-def of_seed(options: CommonOptions, console: Console) -> dict[str, Any]:
-    """Train a seed, unless it was, and score its members and what is made of them."""
-    path = options.output / "scores.json"
-    asked = {name: str(value) for name, value in vars(options).items() if name not in ("seeds", "output")}
+def train_and_score(options: Options, seed: int, data: tuple[str, Any, Any]) -> dict[str, Any]:
+    """Train a seed, and score the members and the models made of them; read the results if the seed is done."""
+    folder = options.output / f"seed-{seed:03d}"
+    path = folder / "scores.json"
+    chosen = {**dataclasses.asdict(options), "seed": seed}
+    chosen = {name: str(value) for name, value in chosen.items() if name not in ("seeds", "output")}
     if path.is_file():
         done: dict[str, Any] = json.loads(path.read_text())
-        if done["options"] != asked:
+        if done["options"] != chosen:
             raise ValueError(
-                f"A folder of runs is of one set of options. Received: {asked}, while {path} is of {done['options']}. "
-                "Pass another --output."
+                f"All runs of a folder must have the same options. Received: {chosen}, while {path} has "
+                f"{done['options']}. Pass another --output."
             )
         return done
+    images, train, val = data
     keras.backend.clear_session()
-    snapshots = options.output / "snapshots"
-    keeper = SnapshotCheckpoint(snapshots, resume=True)
-    summary = finetune(options, keras.optimizers.SGD(options.eta_max, momentum=0.9), keeper)
-    # The snapshots hold it.
-    (options.output / "model.keras").unlink()
+    keras.utils.set_random_seed(seed)
+    batched = partial(batches, batch_size=options.batch_size, image_size=options.image_size, seed=seed)
+    training, validation = batched(*train, training=True), batched(*val, training=False)
 
-    _, train, val = load_images(options, console)
-    images = partial(batches, batch_size=options.batch_size, image_size=options.image_size, seed=options.seed)
-    validation, labels = images(*val, training=False), val[1]
-    _, model = load_model(options, console)
-    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    ensemble = SnapshotEnsemble.load(snapshots, model)
+    side, system = options.image_size, environment()
+    model = resnet(options.depth, options.weights, classes=2, input_shape=(side, side, 3), preprocess=True)
+    # XLA slows TensorFlow down on a CPU.
+    on_cpu = system["backend"] == "tensorflow" and not system["hardware"]["gpus"]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = keras.optimizers.SGD(options.eta_max, momentum=0.9)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False if on_cpu else "auto")
+    callbacks = [SGDR(options.T_0, options.T_mult), SnapshotCheckpoint(folder / "snapshots", resume=True)]
+    model.fit(
+        training, validation_data=validation, epochs=options.epochs, callbacks=callbacks, shuffle=False, verbose=2
+    )
+
+    ensemble = SnapshotEnsemble.load(folder / "snapshots", model)
     report = ensemble.report(validation)
     print(report)
-    last = SnapshotEnsemble.load(snapshots, model, "last", m=1).predict(validation)
-    ensemble.average_weights(images(*train, training=True))
-    averaged = keras.ops.softmax(model.predict(validation, verbose=0))
-    found = {
-        **{name: summary[name] for name in ("data", "weights", "versions", "hardware", "seconds")},
-        "options": asked,
+    last = SnapshotEnsemble.load(folder / "snapshots", model, "last", n_members=1).predict(validation)
+    ensemble.average_weights(training)
+    averaged = keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(validation, verbose=0)))
+    result = {
+        **system,
+        "options": chosen,
+        "data": {"source": images, "train": len(train[0]), "val": len(val[0])},
         "cycles": report.cycles,
         "members": report.members,
         "disagreement": report.disagreement.tolist(),
-        "labels": labels.tolist(),
+        "labels": val[1].tolist(),
         "last": last.tolist(),
-        "scores": {
-            LAST: report.members[-1],
-            SNAPSHOT: report.ensemble,
-            AVERAGE: scores(keras.ops.convert_to_numpy(averaged), labels)[0],
-        },
+        "scores": {LAST: report.members[-1], SNAPSHOT: report.ensemble, AVERAGE: scores(averaged, val[1])[0]},
     }
-    path.write_text(json.dumps(found) + "\n")
-    return found
+    path.write_text(json.dumps(result) + "\n")
+    return result
 
 
-def independent(found: list[dict[str, Any]], members: int) -> list[Scores]:
-    """Scores of the mean of the last members of each seed and the `members - 1` after it, around the end."""
-    last, labels = np.array([seed["last"] for seed in found]), np.array(found[0]["labels"])
-    groups = [[(seed + k) % len(found) for k in range(members)] for seed in range(len(found))]
+def independent(results: list[dict[str, Any]], n_members: int) -> list[Scores]:
+    """Scores of the mean of the last members of each seed and of the `n_members - 1` after it, cyclically."""
+    last, labels = np.array([result["last"] for result in results]), np.array(results[0]["labels"])
+    groups = [[(seed + k) % len(results) for k in range(n_members)] for seed in range(len(results))]
     return [scores(last[group].mean(axis=0), labels)[0] for group in groups]
 
 
-def differences(values: list[Scores], last: list[Scores]) -> dict[str, Any]:
-    """By score: mean and 95 % t interval of the paired differences from the last member; no interval of one seed."""
+def differences(of_seeds: list[Scores], baseline: list[Scores]) -> dict[str, Any]:
+    """For each score the mean of the paired differences, and its 95 % t interval; no interval for a single seed."""
     rows = {}
     for place, name in enumerate(Scores._fields):
-        paired: NDArray[Any] = np.array(values)[:, place] - np.array(last)[:, place]
-        found = stats.ttest_1samp(paired, 0).confidence_interval(0.95) if len(paired) > 1 else (None, None)
-        interval = [None if end is None else float(end) for end in found]
+        paired = np.array(of_seeds)[:, place] - np.array(baseline)[:, place]
+        ends = stats.ttest_1samp(paired, 0).confidence_interval(0.95) if len(paired) > 1 else (None, None)
+        interval = [None if end is None else float(end) for end in ends]
         rows[name] = {"n": len(paired), "mean": float(paired.mean()), "interval": interval}
     return rows
 
 
-def table(reached: dict[str, list[Scores]], compared: dict[str, Any]) -> str:
-    """A row a model: mean scores, and the paired differences from the last member with their intervals."""
-    names = [name.replace("_", " ") for name in Scores._fields]
-    lines = [
-        "| model | n | " + " | ".join(f"{name} | from last member" for name in names) + " |",
-        "|---|---:|" + "---:|" * 6,
-    ]
-    for model, values in reached.items():
-        cells = [model, str(len(values))]
+def table(models: dict[str, list[Scores]], compared: dict[str, Any]) -> str:
+    """A row per model: mean scores, and the paired differences from the last member with their intervals."""
+    rows = []
+    for model, of_seeds in models.items():
+        row = [model, len(of_seeds)]
         for name in Scores._fields:
-            cells.append(f"{np.mean([getattr(one, name) for one in values]):.4f}")
-            cells.append(spread(compared[model][name]) if model in compared else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            mean = np.mean([getattr(score, name) for score in of_seeds])
+            row += [f"{mean:.4f}", spread(compared[model][name]) if model in compared else ""]
+        rows.append(row)
+    scored = [heading for name in Scores._fields for heading in (name.replace("_", " "), "from last member")]
+    return str(tabulate(rows, ["model", "n", *scored], tablefmt="github", disable_numparse=True)) + "\n"
 
 
 def spread(row: dict[str, Any]) -> str:
@@ -180,10 +195,10 @@ def spread(row: dict[str, Any]) -> str:
     return f"{row['mean']:+.4f}" + ("" if low is None else f" [{low:+.4f}, {high:+.4f}]")
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
-    """Draws every score of the members and of the ensemble."""
-    members, disagreement = [Scores(*one) for one in found["members"]], np.array(found["disagreement"])
-    report = Report(found["cycles"], members, Scores(*found["scores"][SNAPSHOT]), disagreement)
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draw every score of the members and of the ensemble."""
+    members = [Scores(*member) for member in result["members"]]
+    report = Report(result["cycles"], members, Scores(*result["scores"][SNAPSHOT]), np.array(result["disagreement"]))
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     for axes, score in zip(figure.subplots(1, 3), ("loss", "accuracy", "calibration_error"), strict=True):
         plot_ensemble(report, axes, score=score)  # type: ignore[arg-type]
@@ -191,5 +206,5 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Underscores, so that the flags read as the paper's symbols: --T_0, --eta_max.
+    # Underscores, so that the flags are the paper's symbols: --T_0, --eta_max.
     main(tyro.cli(Options, use_underscores=True))

@@ -1,0 +1,185 @@
+"""Compares learning rate schedules over many seeds: `python examples/compare_schedules.py --help`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+# TensorFlow leaves oneDNN off on some processors where it makes a step of a ResNet five times as fast.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import keras
+import tyro
+
+from keras_sgdr import Schedule
+from keras_sgdr.data import ants_bees
+from keras_sgdr.environment import environment
+from keras_sgdr.models import randomize_modules, resnet
+from keras_sgdr.models.weights import download_imagenet
+from keras_sgdr.study import TUNED, Study, compared_schedules, tuning_schedules
+from keras_sgdr.study.report import write_report
+
+__all__ = ["Options", "Preset", "main"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset sets. An option of the same name replaces its value.
+
+    Attributes:
+        T_0: Length of SGDR's first cycle where it is compared with step decay, in epochs.
+        settings: `(T_0, T_mult)` of the cycles that are compared with one another.
+    """
+
+    depth: Literal[50, 101, 152]
+    image_size: int
+    batch_size: int
+    seeds: int
+    epochs: int
+    eta_max: float
+    jobs: int
+    T_0: float
+    settings: tuple[tuple[float, float], ...]
+
+
+# The budget of the laptop ends none of the paper's equal cycles, so it has settings that all end with it. There 0.01 is
+# too much for modules that are all new: validation losses of 31 after three epochs.
+LAPTOP = Preset(50, 64, 32, 5, 7, 0.003, 2, 1, ((1, 2), (2, 2.5), (3.5, 1), (7, 1)))
+PAPER = Preset(152, 224, 4, 20, 100, 0.001, 1, 10, TUNED)
+PRESETS = {
+    ("step_decay", "laptop"): LAPTOP,
+    ("step_decay", "paper"): PAPER,
+    ("cycles", "laptop"): LAPTOP,
+    ("cycles", "paper"): dataclasses.replace(PAPER, depth=50),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare learning rate schedules of a ResNet on ants and bees, over many seeds."""
+
+    compare: Literal["step_decay", "cycles"] = "step_decay"
+    """step_decay: step decay, SGDR, one cosine over the budget, and a constant rate. cycles: SGDR's settings of T_0 and
+    T_mult with one another."""
+    preset: Literal["laptop", "paper"] = "laptop"
+    """laptop: small images and a small budget, at most half an hour on two cores. paper: for a GPU."""
+    T_0: float | None = None
+    """Epochs of SGDR's first cycle, beside step decay; every next one is twice as long. None, here and below: the
+    preset's."""
+    settings: tuple[tuple[float, float], ...] | None = None
+    """T_0 and T_mult of each setting of the cycles: --settings 1 2 10 2 for (1, 2) and (10, 2). The others are compared
+    with the first."""
+    depth: Literal[50, 101, 152] | None = None
+    """Number of layers of the network."""
+    image_size: int | None = None
+    """Side of the images, in pixels."""
+    batch_size: int | None = None
+    """Number of images in a batch."""
+    seeds: int | None = None
+    """Runs of each schedule."""
+    epochs: int | None = None
+    """Epochs of each run."""
+    eta_max: float | None = None
+    """Initial learning rate of every schedule."""
+    jobs: int | None = None
+    """Runs at a time. One with small images keeps less than two cores busy."""
+    parallel: Literal["loky", "ray", "dask"] = "loky"
+    """Where they run: processes of this machine, or a cluster."""
+    weights: str | None = "imagenet"
+    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or None: random."""
+    data: Path | None = None
+    """Folder with train and val in it. None: $ANTS_BEES_DIR, else data/hymenoptera_data, else downloaded."""
+    randomized: int = 40
+    """Modules nearest the output that get new random weights and are trained from scratch. Not with frozen."""
+    frozen: bool = False
+    """Train the head alone, on features computed once: all seeds and schedules together, in a minute."""
+    margin: float | None = None
+    """Largest mean difference of the validation loss that counts as none, to test equivalence; state it before."""
+    output: Path | None = None
+    """Folder to write into; runs that are in it are not made again. None: runs/compare_step_decay or compare_cycles."""
+
+
+def main(options: Options) -> None:
+    """Run the study, print its summary, and write `report.html`, `summary.md`, `results.csv` and the figures.
+
+    Raises:
+        ValueError: If an option is out of range, or the weights or the folder of images do not fit.
+        ConnectionError: If ImageNet's weights cannot be downloaded.
+    """
+    preset = chosen(options)
+    schedules: dict[str, Schedule] = (
+        compared_schedules(preset.eta_max, preset.epochs, preset.T_0)
+        if options.compare == "step_decay"
+        else tuning_schedules(preset.eta_max, preset.settings)
+    )
+    output = options.output or Path("runs", f"compare_{options.compare}")
+    images, train, val = ants_bees.load_or_draw(options.data, preset.image_size)
+    if options.weights == "imagenet":  # Before the runs, so that they do not download it all at once.
+        download_imagenet(preset.depth)
+    randomize = None if options.frozen or not options.randomized else partial(randomize_last, n=options.randomized)
+    study = Study(
+        partial(build_model, preset.depth, preset.image_size, options.weights),
+        (train, val),
+        schedules,
+        seeds=preset.seeds,
+        epochs=preset.epochs,
+        batch_size=preset.batch_size,
+        initialize=randomize,
+        folder=output / ("frozen" if options.frozen else "runs"),
+        frozen=options.frozen,
+    )
+    study.run(preset.jobs, options.parallel)
+
+    for schedule, seed, traceback in study.failures.itertuples(index=False, name=None):
+        print(f"Failed: {schedule}, seed {seed}\n{traceback}")
+    study.results.to_csv(output / "results.csv", index=False)
+    summary = study.summary(margin=options.margin)
+    (output / "summary.md").write_text(summary.markdown())
+    origins = {None: "random weights", "imagenet": "ImageNet weights"}
+    weights = origins.get(options.weights) or Path(str(options.weights)).name
+    trained = "the head alone" if options.frozen else f"all of it, with {options.randomized} modules randomised"
+    report = write_report(
+        output / "report.html",
+        "SGDR against step decay" if options.compare == "step_decay" else "The length of cycles",
+        summary,
+        study.figures(output / "figures"),
+        options={**dataclasses.asdict(options), **dataclasses.asdict(preset)},
+        failures=study.failures,
+        introduction=f"ResNet-{preset.depth} from {weights}, trained on {images}: {trained}.",
+    )
+    print(summary)
+    print(f"Trained on {images}, from {weights}. Written to {report}.")
+
+
+def chosen(options: Options) -> Preset:
+    """The preset, with the options that are given in place of its values."""
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(PRESETS[options.compare, options.preset], **given)
+
+
+def build_model(depth: Literal[50, 101, 152], image_size: int, weights: str | None) -> keras.Model:
+    """The network, compiled, with a new head from Keras's random seed."""
+    model = resnet(depth, weights, classes=2, input_shape=(image_size, image_size, 3), preprocess=True)
+    system = environment()
+    model.compile(
+        keras.optimizers.SGD(momentum=0.9),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        # XLA slows TensorFlow down on a CPU.
+        jit_compile=False if system["backend"] == "tensorflow" and not system["hardware"]["gpus"] else "auto",
+    )
+    return model
+
+
+def randomize_last(model: keras.Model, seed: int, n: int) -> None:
+    """New random weights for the `n` modules nearest the output."""
+    randomize_modules(model, n, seed)
+
+
+if __name__ == "__main__":
+    # Underscores, so that the flags are the paper's symbols: --eta_max.
+    main(tyro.cli(Options, use_underscores=True))
