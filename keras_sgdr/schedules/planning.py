@@ -9,14 +9,13 @@ in exact fractions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
-from typing import NamedTuple
 
 from keras_sgdr._checks import integer, require
 from keras_sgdr.schedules.exact import Epochs, check_fraction, to_fraction
+from keras_sgdr.schedules.grid import Boundaries
 
-__all__ = ["HEADINGS", "Proposal", "cells", "first_length", "propose"]
+__all__ = ["HEADINGS", "cells", "first_length", "propose"]
 
 # The paper's factors, proposed always, in this order; then others, proposed where all their cycles end on whole epochs.
 PAPER = (Fraction(2), Fraction(1))
@@ -31,21 +30,7 @@ HEADINGS = ("T_0", "T_mult", "cycles", "ends after epoch", "whole epochs")
 _ENDS_IN_A_ROW = 8
 
 
-class Proposal(NamedTuple):
-    """Cycles that fill a budget: lengths in epochs, exact."""
-
-    T_0: Fraction
-    T_mult: Fraction
-    n_cycles: int
-    warmup: Fraction = Fraction(0)
-
-    @property
-    def ends(self) -> list[Fraction]:
-        """The epochs after which a cycle is complete; the last is the budget."""
-        return list(_ends(self))
-
-
-def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> list[Proposal]:
+def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> list[Boundaries]:
     """The cycles that fill a budget of epochs, in the order of preference: see `WarmRestarts.plan`.
 
     Raises:
@@ -66,13 +51,13 @@ def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> l
     least = min(Fraction(1), budget) if n_cycles is None else SHORTEST
     order = (*PAPER, *OTHERS)
     proposals = [
-        Proposal(T_0, T_mult, number, before)
+        Boundaries(T_0, T_mult, before, number)
         for number in numbers
         for T_mult in (order if number > 1 else (Fraction(1),))
         if (T_0 := first_length(budget, number, T_mult, least)) is not None
     ]
-    kept = [proposal for proposal in proposals if _whole(proposal.ends) or proposal.T_mult in PAPER]
-    return sorted(kept, key=lambda proposal: (not _whole(proposal.ends), order.index(proposal.T_mult)))
+    kept = [proposal for proposal in proposals if _whole(proposal) or proposal.T_mult in PAPER]
+    return sorted(kept, key=lambda proposal: (not _whole(proposal), order.index(proposal.T_mult)))
 
 
 def first_length(budget: Fraction, n_cycles: int, T_mult: Fraction, least: Fraction = Fraction(0)) -> Fraction | None:
@@ -86,16 +71,16 @@ def first_length(budget: Fraction, n_cycles: int, T_mult: Fraction, least: Fract
     return budget / total
 
 
-def cells(proposal: Proposal) -> tuple[str, ...]:
+def cells(proposal: Boundaries) -> tuple[str, ...]:
     """A row of a table under `HEADINGS`."""
-    ends = proposal.ends
+    ends = [cycle.end for cycle in proposal.cycles_from(0, 1)]
     texts = [f"{float(end):.5g}" for end in ends[: _ENDS_IN_A_ROW - 1]]
     if len(ends) > _ENDS_IN_A_ROW:
         texts.append("...")
     if len(ends) >= _ENDS_IN_A_ROW:
         texts.append(written(ends[-1]))
     lengths = written(proposal.T_0), written(proposal.T_mult)
-    return *lengths, str(proposal.n_cycles), ", ".join(texts), "yes" if _whole(ends) else ""
+    return *lengths, str(len(ends)), ", ".join(texts), "yes" if _whole(proposal) else ""
 
 
 def written(value: Fraction) -> str:
@@ -104,14 +89,6 @@ def written(value: Fraction) -> str:
     return decimal if Fraction(decimal) == value else str(value)
 
 
-def _ends(proposal: Proposal) -> Iterator[Fraction]:
-    end, length = proposal.warmup, proposal.T_0
-    for _ in range(proposal.n_cycles):
-        end += length
-        length *= proposal.T_mult
-        yield end
-
-
-def _whole(ends: list[Fraction]) -> bool:
+def _whole(proposal: Boundaries) -> bool:
     """Whether all cycles end with an epoch, where validation and checkpoints find them."""
-    return all(end.denominator == 1 for end in ends)
+    return all(cycle.end.denominator == 1 for cycle in proposal.cycles_from(0, 1))

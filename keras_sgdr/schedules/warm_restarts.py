@@ -239,7 +239,7 @@ class WarmRestarts(Schedule):
             ValueError: If no such cycles fit into the budget, or an argument is out of range.
         """
         proposals = planning.propose(epochs, n_cycles, warmup)
-        return Plan(cls(p.T_0, p.T_mult, warmup=p.warmup, cycle_limit=p.n_cycles) for p in proposals)
+        return Plan(cls(p.T_0, p.T_mult, warmup=p.warmup, cycle_limit=p.cycle_limit) for p in proposals)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as JSON can hold them."""
@@ -257,16 +257,9 @@ class Plan(tuple[WarmRestarts, ...]):
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """The table's rows, under `planning.HEADINGS`."""
-        return [planning.cells(_proposal(schedule)) for schedule in self]
+        return [planning.cells(schedule._boundaries) for schedule in self]
 
     def __str__(self) -> str:
         rows = [planning.HEADINGS, *self.rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def _proposal(schedule: WarmRestarts) -> planning.Proposal:
-    assert schedule.T_0 is not None
-    assert schedule.cycle_limit is not None
-    lengths = to_fraction(schedule.T_0), to_fraction(schedule.T_mult)
-    return planning.Proposal(*lengths, schedule.cycle_limit, to_fraction(schedule.warmup))
