@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -25,7 +22,7 @@ from keras_sgdr.optimizers import AdamWR, PyTorchSGD
 from parity_tests.processes import Arrays
 from parity_tests.training.batches import IMAGE_SIZE, Batch, Feed
 from parity_tests.training.controls import CONTROLS, NONE
-from parity_tests.training.run import BETAS, EPSILON, Run, runs_of
+from parity_tests.training.run import BETAS, EPSILON, Run, n_threads, runs_of, versions_of
 from parity_tests.training.weights import CHANNELS, initial_weights
 from tests.support.small_model import values
 
@@ -36,22 +33,17 @@ MOST_UPDATES = 256  # of a run
 
 def arrays(config: dict[str, Any]) -> Arrays:
     """The traces of runs: see `run.traces`."""
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    threads = n_threads()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
-    versions = {
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-        "numpy": np.__version__,
-    }
+    versions = versions_of(keras, tf, np)
     results: dict[str, Any] = {}
     # Runs of one compiled model follow one another, the longest first: its step has room for the rates of the others.
     for name, run in sorted(runs_of(config), key=lambda item: (repr(Recipe.of(item[1])), -item[1].epochs)):
         results |= {f"{name}/{key}": value for key, value in trace(run).items()}
-        results[f"{name}/versions"] = json.dumps(versions)
+        results[f"{name}/versions"] = versions
     return results
 
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import platform
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 
 from parity_tests.processes import Arrays, by_group, compute, read
 
-__all__ = ["BETAS", "EPSILON", "MOMENTUM", "Run", "Side", "Variant", "prepare", "runs_of", "traces", "traces_of_both"]
+__all__ = [
+    "BETAS",
+    "EPSILON",
+    "MOMENTUM",
+    "Run",
+    "Side",
+    "Variant",
+    "n_threads",
+    "prepare",
+    "runs_of",
+    "traces",
+    "traces_of_both",
+    "versions_of",
+]
 
 Side = Literal["keras", "torch"]
 
@@ -123,3 +140,14 @@ def prepare(folder: Path, images: Path | None, weights: Path | None) -> str:
     """
     config = {"images": images and str(images), "weights": weights and str(weights)}
     return str(compute("parity_tests.training.inputs", folder, config, backend="numpy"))
+
+
+def n_threads() -> int:
+    """The threads that this process may compute with."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def versions_of(*modules: ModuleType) -> str:
+    """The versions of Python and of these packages, as JSON."""
+    versions = {module.__name__: module.__version__ for module in modules}
+    return json.dumps({"python": platform.python_version(), **versions})

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from parity_tests.training.run import Run, Side, prepare, traces
+from parity_tests.training.run import Run, Side, n_threads, prepare, traces
 
 __all__ = ["ALPHA", "CYCLE_ENDS", "MARGIN", "RESULT", "SEEDS", "conclude", "reached"]
 
@@ -143,7 +143,7 @@ def hardware() -> dict[str, Any]:
     return {
         "cpu": cpus[0] if cpus else platform.processor(),
         "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "threads": n_threads(),
     }
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
-import platform
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -18,7 +15,7 @@ from torch.optim import Optimizer
 
 from parity_tests.processes import Arrays
 from parity_tests.training.batches import Batch, Feed
-from parity_tests.training.run import BETAS, EPSILON, Run, runs_of
+from parity_tests.training.run import BETAS, EPSILON, Run, n_threads, runs_of, versions_of
 from parity_tests.training.weights import CHANNELS, initial_weights
 from torch_reference.optimizers import AdamWR, KerasSGD
 from torch_reference.schedulers import SGDR
@@ -30,13 +27,7 @@ __all__ = ["arrays"]
 def arrays(config: dict[str, Any]) -> Arrays:
     """The traces of runs: see `run.traces`."""
     torch.use_deterministic_algorithms(True)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-    }
+    threads, versions = n_threads(), versions_of(torch, torchvision, np)
     results: dict[str, Any] = {}
     for name, run in runs_of(config):
         torch.set_num_threads(2 if run.variant == "two_threads" else threads)
@@ -45,7 +36,7 @@ def arrays(config: dict[str, Any]) -> Arrays:
         )
         with kernels:
             results |= {f"{name}/{key}": value for key, value in trace(run).items()}
-        results[f"{name}/versions"] = json.dumps(versions)
+        results[f"{name}/versions"] = versions
     return results
 
 
