@@ -1,16 +1,19 @@
-"""The compiled train step that holds the tables: built when they are installed, and kept for the next `fit`.
+"""The compiled train step that holds the tables: built when they are installed, kept for the next `fit`, and counted.
 
-On TensorFlow it is kept on the step that Keras itself had compiled: as long as Keras holds that to be valid, and no
-longer, ours is.
+On TensorFlow and PyTorch it is kept on the step that Keras itself had compiled: as long as Keras holds that to be
+valid, and no longer, ours is. On JAX there is one step for both: it compiles anew where the state that it is given has
+other shapes, and keeps what it has compiled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 
+from keras_sgdr.callbacks.fit_context import is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable
 
 __all__ = ["CompiledStep"]
@@ -24,56 +27,96 @@ class _Kept(NamedTuple):
 
 
 class CompiledStep:
-    """A model's train step during one `fit`, in place of its own.
+    """A model's train step during one training, in place of its own.
 
     Args:
         model: The model.
+        by_hand: Whether the training is no `fit`, but a loop of the user's.
+
+    Attributes:
+        is_running: Whether a step is being run.
+        batches: Batches since `begin_epoch`. Where the last execution was of several, it may have found fewer.
+        last: Batches of the last execution, at most.
+        ran_out: Whether an execution since `begin_epoch` was left by an exception, as where it finds no more data.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, by_hand: bool) -> None:
         self._model = model
-        # JAX compiles the tables in, so nothing can be kept; and while an old step lives, it takes a new one for it.
-        self._own = model.train_function if keras.config.backend() == "tensorflow" else None
+        self._by_hand = by_hand
+        # Under a distribution Keras fixes how the state is spread, and with it what it consists of.
+        self._is_shared = keras.config.backend() == "jax" and keras.distribution.distribution() is None
+        self._own = getattr(model, "train_function", None)
         self._kept: _Kept | None = getattr(self._own, _KEPT, None)
+        self.is_running = False
+        self.begin_epoch()
 
-    def kept_tables(self, usable: Callable[[Sequence[RateTable]], bool]) -> list[RateTable] | None:
-        """The tables of a step that was kept, if there is one and they can be used again."""
-        if self._kept is not None and not usable(self._kept.tables):
-            self._kept = None
-        return None if self._kept is None else self._kept.tables
+    def begin_epoch(self) -> None:
+        """Count from here."""
+        self.batches = self.last = 0
+        self.ran_out = False
 
-    def install(self, on_other_fit: Callable[[], None]) -> None:
+    def install(self, tables: list[RateTable], before: Callable[[], None], on_other_fit: Callable[[], None]) -> None:
         """Let the model train with the tables that its optimizers now hold.
 
         Args:
+            tables: The tables.
+            before: Called before each execution.
             on_other_fit: Called when another training begins before `restore`: one that an exception has ended, of
                 which Keras tells no callback.
         """
-        self._make_train_function = self._model.make_train_function
+        model = self._model
+        self._before = before
+        self._make_train_function = model.make_train_function
 
         def make_train_function(force: bool = False) -> None:
-            # `fit` calls this, without force, before it calls any callback.
+            # `fit` calls this, without force, before it calls any callback; `train_on_batch` does at each batch.
+            batch = sys._getframe(1).f_code.co_name == "train_on_batch"
             if force:
-                self.rebuild()
-            else:
+                self._build()
+            elif not batch or not (self._by_hand or is_fitting(model)):
                 on_other_fit()
-                self._model.make_train_function()
+                model.make_train_function()
 
-        self._model.make_train_function = make_train_function
-        if self._kept is None:
-            self.rebuild()
+        model.make_train_function = make_train_function
+        if self._is_shared and self._own is not None:
+            self._count(self._own)
+        elif self._kept is not None and list(map(id, self._kept.tables)) == list(map(id, tables)):
+            self._count(self._kept.step)
         else:
-            self._model.train_function = self._kept.step
+            self._build()
 
-    def rebuild(self) -> None:
+    def _build(self) -> None:
         """Let the step be compiled anew at the next batch."""
         self._make_train_function(force=True)
+        self._count(self._model.train_function)
+
+    def _count(self, step: Any) -> None:
+        """Let the model use the step, and count its batches."""
+        model, before = self._model, self._before
+
+        def counted(*args: Any) -> Any:
+            before()
+            self.is_running = True
+            try:
+                outputs = step(*args)
+            except BaseException:
+                self.ran_out = True
+                raise
+            finally:
+                self.is_running = False
+            # Outside `fit` it was `train_on_batch`.
+            self.last = 1 if self._by_hand else model.steps_per_execution
+            self.batches += self.last
+            return outputs
+
+        self._step = step
+        model.train_function = counted
 
     def restore(self, tables: list[RateTable]) -> None:
         """Give the model its own step back, and keep this one with its tables."""
         # None where the model was compiled anew, after `fit` was left by an exception.
         if self._model.train_function is not None:
-            if self._own is not None:
-                setattr(self._own, _KEPT, _Kept(tables, self._model.train_function))
-            self._model.train_function = self._own
+            if self._own is not None and not self._is_shared:
+                setattr(self._own, _KEPT, _Kept(tables, self._step))
+            self._model.train_function = self._step if self._is_shared else self._own
         del self._model.make_train_function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -67,11 +68,8 @@ class CycleCallback(keras.callbacks.Callback):
         self._is_first_epoch = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        steps = self._sgdr.rates_per_epoch
-        # A rate held through the epoch restarts with an epoch, wherever the schedule does.
-        self._batches = self.params.get("steps") if steps == 1 else steps
+        self._batches = self.params.get("steps") or self._sgdr.steps_per_epoch
         self._steps_per_execution = int(getattr(self.model, "steps_per_execution", None) or 1)
-        self._last_batch = 0
         self._ends = self._ends_of(epoch)
         if self._is_first_epoch and self._steps_per_execution > 1:
             # All of them now: not after hours of training.
@@ -88,7 +86,9 @@ class CycleCallback(keras.callbacks.Callback):
             for cycle, part in self._sgdr.schedule.split(updates, steps)
             if cycle is not None and cycle.stop == part.stop
         ]
-        return [CycleEnd(cycle, epoch, self._batches if at == steps else at) for cycle, at in complete]
+        # A rate held through the epoch restarts with an epoch, wherever the schedule does.
+        n = self._batches
+        return [CycleEnd(cycle, epoch, None if n is None else math.ceil(at * n / steps)) for cycle, at in complete]
 
     def _refuse_ends_inside_executions(self, ends: list[CycleEnd]) -> None:
         for end in ends:
@@ -102,7 +102,6 @@ class CycleCallback(keras.callbacks.Callback):
 
     # Not at the end of a batch: that would forbid Keras to leave the batches' ends to another thread.
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._last_batch = batch
         while self._ends and self._ends[0].batches == batch:
             self.on_cycle_end(self._ends.pop(0), self._running_means())
 
@@ -112,9 +111,9 @@ class CycleCallback(keras.callbacks.Callback):
         self._ends = []
 
     def _completed(self) -> list[CycleEnd]:
-        """The cycles that the epoch's last batch completed, if it was run."""
-        run = self._batches is None or self._last_batch + self._steps_per_execution >= self._batches
-        return [end for end in self._ends if run and end.batches == self._batches]
+        """The cycles whose last update was run since `on_cycle_end` was called last."""
+        run = self._sgdr.batches_run
+        return [end for end in self._ends if end.batches is None or end.batches <= run]
 
     def _running_means(self) -> dict[str, float]:
         return _scalars(self.model.get_metrics_result())

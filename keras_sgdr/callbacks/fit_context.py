@@ -1,4 +1,4 @@
-"""What a callback cannot be told: the other callbacks of its `fit`, and whether a `fit` is under way.
+"""What a callback cannot be told: the other callbacks of its `fit`, and what `fit` was called with.
 
 Keras hands a callback no list of the others, so both are read from the calling frames.
 """
@@ -12,14 +12,35 @@ from typing import Any
 import keras
 
 from keras_sgdr._checks import invalid
+from keras_sgdr.schedules.exact import FloatArray
 
-__all__ = ["calling_list", "is_fitting", "other_callbacks", "refuse_other_rate_setters"]
+__all__ = [
+    "calling_list",
+    "fits_steps",
+    "is_fitting",
+    "move_to_front",
+    "other_callbacks",
+    "refuse_other_rate_setters",
+    "write_rates",
+]
 
 
 def other_callbacks(callback: Any) -> list[Any]:
     """The other callbacks of the `fit` that is calling, none outside one."""
     calling = calling_list()
     return [other for other in (calling["self"].callbacks if calling is not None else []) if other is not callback]
+
+
+def move_to_front(callback: Any) -> None:
+    """Let a callback be called before the others of its `fit`, so that they find in the logs what it puts there.
+
+    To be called by a hook of the callback. The list is being gone through then, and goes on after the callback's place.
+    """
+    calling = calling_list()
+    if calling is not None:
+        callbacks = calling["self"].callbacks
+        place = next(i for i, each in enumerate(callbacks) if each is callback)
+        callbacks.insert(0, callbacks.pop(place))
 
 
 def refuse_other_rate_setters(callback: Any) -> None:
@@ -35,6 +56,16 @@ def refuse_other_rate_setters(callback: Any) -> None:
         raise invalid("Only one callback may set the learning rate.", received, "Leave out one of them.")
 
 
+def write_rates(board: Any, rates: FloatArray, first: int) -> None:
+    """Let a `TensorBoard` callback have the rates of consecutive updates, of which `first` is the number of the first.
+
+    All at once and beside Keras's own `batch_loss`, so that they cost the step nothing.
+    """
+    with board._train_writer.as_default():
+        for update, rate in enumerate(rates, first):
+            board.summary.scalar("batch_learning_rate", rate, step=update)
+
+
 def calling_list() -> dict[str, Any] | None:
     """The local variables of the `CallbackList` that is calling, None outside one."""
     for frame in _calling_frames():
@@ -45,7 +76,16 @@ def calling_list() -> dict[str, Any] | None:
 
 def is_fitting(model: Any) -> bool:
     """Whether this was called from `fit` of the model."""
-    return any(frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model for frame in _calling_frames())
+    return next(_fits(model), None) is not None
+
+
+def fits_steps(model: Any) -> int | None:
+    """The `steps_per_epoch` that `fit` of the model was called with."""
+    return next((steps for frame in _fits(model) if (steps := frame.f_locals.get("steps_per_epoch"))), None)
+
+
+def _fits(model: Any) -> Iterator[Any]:
+    return (each for each in _calling_frames() if each.f_code.co_name == "fit" and each.f_locals.get("self") is model)
 
 
 def _calling_frames() -> Iterator[Any]:

@@ -8,182 +8,240 @@ back, and the variable stays where it is: files saved before, during and after `
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import functools
+import math
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_sgdr._checks import invalid
 from keras_sgdr.callbacks.compiled_step import CompiledStep
 from keras_sgdr.callbacks.fit_context import calling_list, is_fitting
 from keras_sgdr.callbacks.loss_scaling import count_batches
 from keras_sgdr.callbacks.rate_table import RateTable, rate_as_written
+from keras_sgdr.callbacks.slots import Slot, is_complete, parts_of
 
-__all__ = ["OptimizerSwap", "Slot", "optimizers_of"]
+__all__ = ["OptimizerSwap"]
 
-
-@dataclass(frozen=True)
-class Slot:
-    """A variable of an optimizer that a table replaces: the learning rate, or the updates of the present cycle.
-
-    Attributes:
-        optimizer: The optimizer.
-        number: Which one of the model's.
-        name: `"learning_rate"` or, of `AdamWR`, `"cycle_updates"`.
-        variable: The variable.
-    """
-
-    optimizer: Any
-    number: int
-    name: str
-    variable: Any
-
-    def set(self, value: Any) -> None:
-        """Let the optimizer use something else in place of the variable, or the variable again."""
-        setattr(self.optimizer, f"_{self.name}", value)
+# Each optimizer's last tables, for the steps that were compiled with them, those of own loops among them.
+_TABLES: weakref.WeakKeyDictionary[Any, dict[str, RateTable]] = weakref.WeakKeyDictionary()
 
 
 class OptimizerSwap:
-    """The learning rates of one model's optimizers, and their replacement during `fit`.
+    """The learning rates of one model's optimizers, and their replacement during training.
 
     Making one changes nothing.
 
     Args:
-        model: A compiled model.
+        model: The model.
+        slots: What is replaced, the learning rates first: see `slots_of`.
+        on_remove: Called before it is removed.
 
     Attributes:
         rates: The learning rates that the optimizers have outside `fit`.
-        slots: What is replaced, the learning rates first.
-
-    Raises:
-        ValueError: If the model is not compiled, its optimizers cannot be known yet, or one of them has no learning
-            rate of its own that is a float.
+        tables: What the slots hold, once installed.
+        step: The model's train step, once installed; None where the model is not compiled.
+        by_hand: Whether the training is no `fit`, but a loop of the user's.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, slots: list[Slot], on_remove: Callable[[], None]) -> None:
         self._model = model
-        optimizers = list(enumerate(optimizers_of(model)))
-        rates = [Slot(each, number, "learning_rate", each._learning_rate) for number, each in optimizers]
-        cycles = [
-            Slot(each, number, "cycle_updates", each._cycle_updates)
-            for number, each in optimizers
-            if hasattr(each, "cycle_updates")
-        ]
-        self.slots = rates + cycles
-        self.rates = [rate_as_written(slot.variable) for slot in rates]
-        self._tables: list[RateTable] = []
+        self._on_remove = on_remove
+        self.slots = slots
+        self.rates = [rate_as_written(slot.variable) for slot in slots if slot.name == "learning_rate"]
+        self.tables: list[RateTable] = []
+        self.step: CompiledStep | None = None
+        self.by_hand = not is_fitting(model)
+        self._undo = contextlib.ExitStack()
+        self._own_values: list[float] | None = None
 
-    def install(self, size: int, *, counts_batches: bool) -> None:
-        """Replace the variables by tables of `size` values: see `RateTable`."""
-        model = self._model
-        counter = model.optimizer._iterations  # The outermost: one inside counts the batches that it has a part in.
+    def install(self, size: int) -> None:
+        """Replace the variables by tables of `size` entries at least: see `RateTable`.
 
-        def usable(tables: Sequence[RateTable]) -> bool:
-            return len(tables) == len(self.slots) and all(
-                table.variable is slot.variable
-                and table.counter is counter
-                and table.counts_batches == counts_batches
-                and table.size >= size
-                for table, slot in zip(tables, self.slots, strict=True)
-            )
-
-        self._step = CompiledStep(model)
-        self._tables = self._step.kept_tables(usable) or self._new_tables(counter, size, counts_batches)
-        for slot, table in zip(self.slots, self._tables, strict=True):
-            table.refuse = self._refuse
-            slot.set(table)
-        scaled = hasattr(model.optimizer, "inner_optimizer")
-        self._undo_counting = count_batches(model.optimizer, self._tables) if scaled else None
-        self._step.install(on_other_fit=self.remove)
-
-    def _new_tables(self, counter: Any, size: int, counts_batches: bool) -> list[RateTable]:
+        Raises:
+            ValueError: If an optimizer's rate is not its own.
+        """
         model = self._model
         strategy = getattr(model, "distribute_strategy", None)
+        outer = list({id(slot.outer): slot.outer for slot in self.slots}.values())
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
-            if model.built and not model.optimizer.built:
+            if outer == [getattr(model, "optimizer", None)] and not outer[0].built and is_complete(model):
                 # TensorFlow traces a step twice that creates variables.
-                model.optimizer.build(model.trainable_variables)
-            return [
-                RateTable(slot.name, slot.variable, counter, size, counts_batches=counts_batches) for slot in self.slots
-            ]
+                outer[0].build(model.trainable_variables)
+            self.tables = [_table(slot, size) for slot in self.slots]
+        for slot, table in self._pairs():
+            table.refuse = self._refuse
+            slot.set(table)
+            if slot.name == "learning_rate":
+                _replace(self._undo, slot.optimizer, "get_config", functools.partial(_plain_config, slot))
+        self._read_back()
+        if keras.config.backend() == "jax":
+            self._add_to_state([part for each in outer for part in parts_of(each)])
+        for each in outer:
+            if isinstance(each, keras.optimizers.LossScaleOptimizer):
+                self._undo.callback(count_batches(each, self.tables))
+        if getattr(model, "compiled", False):
+            self.step = step = CompiledStep(model, by_hand=self.by_hand)
+            for table in self.tables:
+                table.is_in_step = lambda: step.is_running
+            step.install(self.tables, self.check, self.remove)
+
+    def _pairs(self) -> Iterable[tuple[Slot, RateTable]]:
+        return zip(self.slots, self.tables, strict=True)
+
+    def _read_back(self) -> None:
+        """Check that each optimizer's rate is what its table holds."""
+        for slot, table in self._pairs():
+            was_read = table.was_read
+            table.fill(np.array([math.nan]))
+            if slot.name == "learning_rate" and not np.isnan(ops.convert_to_numpy(slot.optimizer.learning_rate)):
+                self.remove()
+                raise invalid(
+                    "`SGDR` sets the learning rate of the optimizer that makes the updates.",
+                    f"{type(slot.optimizer).__name__}, which takes its rate from elsewhere",
+                    "Pass the optimizer that it leaves the updates to: `SGDR(optimizer=...)`.",
+                )
+            table.was_read = was_read
+
+    def _add_to_state(self, optimizers: list[Any]) -> None:
+        """Hand the tables to the compiled step with the optimizers' variables, and keep them out of what is saved."""
+        lists = [(slot.optimizer._variables, table.state) for slot, table in self._pairs()]
+
+        def add() -> None:
+            for variables, state in lists:
+                variables.extend(state)
+
+        def take_out() -> None:
+            for variables, state in lists:
+                variables[:] = [each for each in variables if all(each is not ours for ours in state)]
+
+        def without_tables(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            take_out()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                add()
+
+        add()
+        self._undo.callback(take_out)
+        saving = [(each, name) for each in optimizers for name in ("save_own_variables", "load_own_variables")]
+        for each, name in [*saving, (self._model, "get_state_tree"), (self._model, "set_state_tree")]:
+            _replace(self._undo, each, name, functools.partial(without_tables, getattr(each, name)))
+
+    def check(self) -> None:
+        """Check that nothing else has taken a table's place.
+
+        Raises:
+            ValueError: Naming what has.
+        """
+        for slot, table in self._pairs():
+            if slot.present is not table:
+                raise _set_by("another callback", slot.name, slot.present)
+
+    def check_own_values(self) -> None:
+        """Check that nothing has set the variables that the tables replace, since this was called first.
+
+        Raises:
+            ValueError: Naming the value.
+        """
+        values = [rate_as_written(slot.variable) for slot in self.slots]
+        if self._own_values is None:
+            self._own_values = values
+        for slot, value, before in zip(self.slots, values, self._own_values, strict=True):
+            if value != before:
+                raise _set_by("another callback", slot.name, value)
 
     def fill(self, values: Callable[[Slot], Any]) -> None:
         """Put values into the tables."""
-        for slot, table in zip(self.slots, self._tables, strict=True):
+        for slot, table in self._pairs():
             table.fill(values(slot))
 
     def place(self, position: int) -> None:
-        """Let the next batch have the values at `position` of the tables."""
-        moved = [table.place(position) for table in self._tables]
-        # Elsewhere the compiled step reads table and position from variables; JAX has compiled them in.
-        if any(moved) and keras.config.backend() == "jax":
-            self._step.rebuild()
+        """Let the next update have the entries at `position`."""
+        for table in self.tables:
+            table.place(position)
+        self._unread = [(slot, table, _made(slot)) for slot, table in self._pairs() if not table.was_read]
+        if self.step is not None:
+            self.step.begin_epoch()
 
-    def finish_epoch(self, end: int) -> tuple[int, list[tuple[str, float]]]:
-        """After an epoch: the position reached, `end` at most; name of each optimizer, and its last batch's rate."""
-        last = [table.finish_epoch(end) for table in self._tables]
-        rates = zip(self.slots, last, strict=True)
-        return last[0][0], [(slot.optimizer.name, rate) for slot, (_, rate) in rates if slot.name == "learning_rate"]
+    def check_reading(self) -> None:
+        """Check that each optimizer that has made updates since `place` was called has read its rate.
+
+        Raises:
+            ValueError: Naming one that has not.
+        """
+        for slot, table, before in self._unread:
+            if not table.was_read and (updates := _made(slot) - before):
+                raise invalid(
+                    "The training step must read the learning rate that `SGDR` sets.",
+                    f"{updates} updates of the optimizer {slot.optimizer.name!r} without it",
+                    "Compile a step of your own after `on_train_begin`. Where the optimizer leaves the updates to "
+                    "another, pass that one: `SGDR(optimizer=...)`.",
+                )
 
     def remove(self) -> None:
         """Leave the model as it was before `install`, its own compiled step included."""
-        if not self._tables:
+        if not self.tables:
             return
-        self._step.restore(self._tables)
-        for slot, table in zip(self.slots, self._tables, strict=True):
-            present = getattr(slot.optimizer, f"_{slot.name}")
+        self._on_remove()
+        if self.step is not None:
+            self.step.restore(self.tables)
+        self._undo.close()
+        for slot, table in self._pairs():
+            present = slot.present
             slot.set(slot.variable)
+            table.detach()
             if present is not table and slot.name == "learning_rate":
                 # A schedule that was set after `fit` was left by an exception.
                 slot.optimizer.learning_rate = present
                 self._model.train_function = None
-        self._tables = []
-        if self._undo_counting is not None:
-            self._undo_counting()
+        self.tables = []
 
-    def _refuse(self, name: str, value: float) -> None:
+    def _refuse(self, name: str, value: Any) -> None:
         """Refuse to let rate or cycle be set in `fit`; after one that was left by an exception, make way for it."""
         calling = calling_list()
-        if calling is None and not is_fitting(self._model):
+        if calling is None and not self.by_hand and not is_fitting(self._model):
             self.remove()
             return
         culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
-        rule = f"During `fit` only `SGDR` sets the {name.replace('_', ' ')}."
-        raise invalid(rule, f"{name}={value} from {culprit}", "Leave out one of the two.")
+        raise _set_by(culprit, name, value)
 
 
-def optimizers_of(model: Any) -> list[Any]:
-    """The optimizers that hold a learning rate: inside loss scaling, and each of a `MultiOptimizer`'s.
+def _set_by(culprit: str, name: str, value: Any) -> ValueError:
+    rule = f"During `fit` only `SGDR` sets the {name.replace('_', ' ')}."
+    return invalid(rule, f"{name}={value} from {culprit}", "Leave out one of the two.")
 
-    Raises:
-        ValueError: If there are none, or a rate is no float.
-    """
-    if getattr(model, "optimizer", None) is None:
-        raise invalid(
-            "`SGDR` sets the learning rate of the model's optimizer, so the model must be compiled.",
-            f"model={getattr(model, 'name', model)!r} without an optimizer",
-            "Call `model.compile(...)`.",
-        )
-    optimizers = [getattr(model.optimizer, "inner_optimizer", model.optimizer)]
-    if hasattr(optimizers[0], "optimizers"):
-        if not optimizers[0].built and model.built:
-            # One that chooses by a function knows its optimizers only once it is built.
-            model.optimizer.build(model.trainable_variables)
-        optimizers = list(optimizers[0].optimizers)
-    if not optimizers:
-        raise invalid(
-            "`SGDR` must find the optimizers that a `MultiOptimizer` chooses by a function, which it does once the "
-            "model is built.",
-            f"model={model.name!r}, not built",
-            "Begin it with a `keras.Input`, or call `model.build(...)`.",
-        )
-    for optimizer in optimizers:
-        rate = getattr(optimizer, "_learning_rate", None)
-        if not isinstance(rate, keras.Variable):
-            raise invalid(
-                "`SGDR` needs an optimizer whose learning rate is a float, which it replaces during `fit`.",
-                f"{type(optimizer).__name__} with learning_rate={rate!r}",
-                "Compile with a float, such as `keras.optimizers.SGD(0.1)`.",
-            )
-    return optimizers
+
+def _table(slot: Slot, size: int) -> RateTable:
+    """The optimizer's last table, or a new one where that does not fit."""
+    tables = _TABLES.setdefault(slot.optimizer, {})
+    table, counter = tables.get(slot.name), slot.outer._iterations
+    if table is None or table.variable is not slot.variable or table.counter is not counter or table.size < size:
+        table = tables[slot.name] = RateTable(slot.name, slot.variable, counter, size)
+    return table
+
+
+def _made(slot: Slot) -> int:
+    """Updates that an optimizer has made, without those that loss scaling has skipped."""
+    return int(ops.convert_to_numpy(slot.optimizer._iterations))
+
+
+def _replace(undo: contextlib.ExitStack, owner: Any, name: str, method: Callable[..., Any]) -> None:
+    """Replace a method of one instance, until `undo` is closed."""
+    # Not by `setattr`, which Keras uses to keep track of what an optimizer or a model holds.
+    vars(owner)[name] = method
+    undo.callback(vars(owner).pop, name, None)
+
+
+def _plain_config(slot: Slot) -> dict[str, Any]:
+    """The optimizer's configuration, which has its own rate, as outside `fit`."""
+    present = slot.present
+    slot.set(slot.variable)
+    try:
+        return dict(type(slot.optimizer).get_config(slot.optimizer))
+    finally:
+        slot.set(present)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -15,85 +15,127 @@ from keras_sgdr.schedules.exact import FloatArray
 __all__ = ["RateTable", "cycle_lengths", "look_up", "rate_as_written"]
 
 
-@keras.saving.register_keras_serializable("keras_sgdr")
 class RateTable:
-    """The learning rate of an optimizer during one `fit`: a look-up in the table of that run's updates.
+    """What an optimizer has in place of its learning rate variable during `fit`: the entry of the update at hand.
 
-    Called without arguments, as Keras calls an optimizer's callable learning rate, inside the compiled step or outside.
-    The optimizer's own learning rate stays with it, and is what is saved and restored: a model saved during `fit`
-    loads with the float rate and the state it had.
+    Called without arguments, as Keras calls an optimizer's callable learning rate. Inside the training step it gives a
+    tensor, outside a variable that cannot be set. The optimizer's own variable stays where it is, and is what is saved.
+
+    Table and offset are variables, so that a step compiled once serves every `fit`. On JAX, which compiles the values
+    of all variables but the model's and the optimizer's into the step, they are among the optimizer's: see
+    `OptimizerSwap`.
 
     Args:
         name: What the optimizer calls it.
         variable: The optimizer's learning rate variable, which is replaced for the length of the `fit`.
-        counter: The variable that counts batches.
-        size: Number of rates in the table.
-        counts_batches: Whether the position moves on with the counter, or stays where it was placed.
+        counter: The variable that counts the updates.
+        size: Number of entries at least.
+
+    Attributes:
+        size: Number of entries.
+        state: The variables in which it is kept.
+        was_read: Whether it was called since that was last set to False.
     """
 
-    def __init__(self, name: str, variable: Any, counter: Any, size: int, *, counts_batches: bool) -> None:
+    def __init__(self, name: str, variable: Any, counter: Any, size: int) -> None:
         self.name = name
         self.variable = variable
         self.counter = counter
-        self.size = size
-        self.counts_batches = counts_batches
-        # Called with name and value when something sets the learning rate; raises where that may not be.
-        self.refuse: Callable[[str, float], None] = lambda name, value: None
+        # A power of two, so that a `fit` of other epochs is likely to need no other step.
+        self.size = 1 << max(size - 1, 1023).bit_length()
+        self.was_read = False
+        self.detach()
         # The counter's value in this step where the variable does not hold it: see `loss_scaling.count_batches`.
         self.count: Any = None
-        self._placed: int | None = None
         self._table = keras.Variable(
-            np.zeros(size), dtype=variable.dtype, trainable=False, autocast=False, name="rates"
+            np.zeros(self.size), dtype=variable.dtype, trainable=False, autocast=False, name="rates"
         )
         self._offset = keras.Variable(0, dtype=counter.dtype, trainable=False, name="offset")
+        self.state = [self._table, self._offset]
+        self._outside = _Rate(self)
+        self._counted = 0
+
+    def detach(self) -> None:
+        """Let go of the training that it was in."""
+        # Called with name and value when something sets the learning rate; raises where that may not be.
+        self.refuse: Callable[[str, Any], None] = lambda name, value: None
+        self.is_in_step: Callable[[], bool] = lambda: False
 
     def __call__(self) -> Any:
-        """The learning rate at the present position, a scalar tensor."""
-        position = ops.convert_to_tensor(self._offset)
-        if self.counts_batches:
-            position = position + ops.convert_to_tensor(self.counter if self.count is None else self.count)
-        return look_up(self._table, position)
+        """The present entry, a scalar."""
+        self.was_read = True
+        entry = self.entry()
+        return entry if self.is_in_step() or _is_symbolic(entry) else self._outside
 
-    def fill(self, rates: FloatArray) -> None:
-        """Put rates into the table, shape `(size,)` at most; the last one holds on."""
-        self._table.assign(np.pad(rates, (0, self.size - len(rates)), mode="edge"))
-        self._rates = ops.convert_to_numpy(self._table)
-        self._placed = None
+    def entry(self) -> Any:
+        """The present entry, a scalar tensor."""
+        count = ops.convert_to_tensor(self.counter) if self.count is None else self.count
+        return look_up(self._table, ops.convert_to_tensor(self._offset) + count)
 
-    def place(self, position: int) -> bool:
-        """Let the next batch have the rate at `position`. Returns whether a step compiled before would miss it."""
-        offset = position - self._counted()
-        moved = offset != self._placed
-        self._placed = offset
-        self._offset.assign(offset)
-        return moved
+    def fill(self, entries: FloatArray) -> None:
+        """Put entries into the table, shape `(size,)` at most; the last one holds on."""
+        self._table.assign(np.pad(entries, (0, self.size - len(entries)), mode="edge"))
+        self._entries = ops.convert_to_numpy(self._table)
 
-    def finish_epoch(self, end: int) -> tuple[int, float]:
-        """After an epoch: the position reached, `end` at most, and the last batch's rate, which is held from now on."""
-        assert self._placed is not None
-        counted = self._counted()
-        # On TensorFlow the counter may also count the attempt that finds the data at its end.
-        reached = min(self._placed + (counted if self.counts_batches else 1), end)
-        last = max(reached - 1, 0)
-        self._offset.assign(last - counted)
-        return reached, float(self._rates[last])
+    def place(self, position: int) -> None:
+        """Let the next update have the entry at `position`."""
+        self._counted = self._count()
+        self._offset.assign(position - self._counted)
 
-    def _counted(self) -> int:
-        return int(ops.convert_to_numpy(self.counter)) if self.counts_batches else 0
+    def updates(self) -> int:
+        """Updates that were counted since `place`."""
+        return self._count() - self._counted
 
-    def assign(self, value: float) -> None:
+    def hold(self, position: int) -> None:
+        """Give the entry at `position` from now on, until the next update."""
+        self._offset.assign(position - self._count())
+
+    def entries(self, first: int, stop: int) -> FloatArray:
+        """Entries as the optimizer has them, in its precision."""
+        return self._entries[first:stop].copy()
+
+    def _count(self) -> int:
+        return int(ops.convert_to_numpy(self.counter))
+
+    def assign(self, value: Any) -> None:
         """Called by `optimizer.learning_rate = value`."""
         self.refuse(self.name, value)
         self.variable.assign(value)
 
-    def get_config(self) -> dict[str, float]:
-        return {"learning_rate": rate_as_written(self.variable)}
 
-    @classmethod
-    def from_config(
-        cls, config: dict[str, float]
-    ) -> float:  # What a file saved during `fit` gives back: the plain rate.
-        return config["learning_rate"]
+class _Rate(keras.Variable):
+    """The learning rate during `fit` for whoever reads `optimizer.learning_rate`: like a variable, but not to be set.
+
+    Args:
+        table: Where it is looked up.
+    """
+
+    def __init__(self, table: RateTable) -> None:
+        super().__init__(0.0, dtype=table.variable.dtype, trainable=False, autocast=False, name=table.name)
+        self._rates = table
+
+    @property
+    def value(self) -> Any:
+        return self._rates.entry()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._rates.assign(value)
+
+    def assign(self, value: Any) -> None:
+        self._rates.assign(value)
+
+    def assign_add(self, value: Any) -> None:
+        self._rates.assign(self.value + value)
+
+    def assign_sub(self, value: Any) -> None:
+        self._rates.assign(self.value - value)
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path}, dtype={self.dtype}, value={self.value}, set by SGDR>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("The learning rate of a `fit` under `SGDR` is part of that `fit`, and cannot be copied.")
 
 
 def look_up(table: Any, position: Any) -> Any:
@@ -106,6 +148,16 @@ def look_up(table: Any, position: Any) -> Any:
 def rate_as_written(variable: Any) -> float:
     """A learning rate variable's value as it was written: the shortest number that rounds to the variable's."""
     return float(str(ops.convert_to_numpy(variable)[()]))
+
+
+def _is_symbolic(tensor: Any) -> bool:
+    """Whether a tensor stands for a value in a step that is being compiled."""
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return isinstance(tensor, jax.core.Tracer)
+    return backend == "tensorflow" and not hasattr(tensor, "numpy")
 
 
 def cycle_lengths(schedule: Schedule, updates: range, steps_per_epoch: int) -> FloatArray:

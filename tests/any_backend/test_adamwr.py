@@ -13,8 +13,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_sgdr import SGDR, SGDRSchedule, StepDecay, WarmRestarts
-from keras_sgdr.callbacks.optimizer_swap import OptimizerSwap
 from keras_sgdr.callbacks.rate_table import cycle_lengths
+from keras_sgdr.callbacks.slots import slots_of
 from keras_sgdr.optimizers import AdamWR
 from tests.support import probe
 from tests.support.probe import BACKEND, EPOCHS, STEPS, sgdr
@@ -205,7 +205,7 @@ def test_beside_another_optimizer() -> None:
 
 @pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(0.1), keras.optimizers.AdamW(0.1)])
 def test_no_other_optimizer_pays_for_it(optimizer: Any) -> None:
-    assert [slot.name for slot in OptimizerSwap(small_model(optimizer)).slots] == ["learning_rate"]
+    assert [slot.name for slot in slots_of(small_model(optimizer))] == ["learning_rate"]
 
 
 class TestCycleLengths:

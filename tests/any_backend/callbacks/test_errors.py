@@ -212,7 +212,7 @@ class TestMidCycle:
         assert message == (
             f"`epochs={epochs}` ends training in mid-cycle, where the learning rate has not come down. "
             f"That cycle lasts from {ends} epochs. Train for as many, or leave out `T_0`, so that the cycles fill the "
-            "epochs."
+            f"epochs. To go on in another `fit`, pass it `initial_epoch={epochs}`."
         )
 
     @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_second_fit(steps_per_execution: int) -> None:
 
 def test_epochs_beyond_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table holds a window of epochs and moves on."""
-    monkeypatch.setattr("keras_sgdr.callbacks.sgdr._TABLE", 2 * STEPS)
+    monkeypatch.setattr("keras_sgdr.callbacks.training._TABLE", 2 * STEPS)
     np.testing.assert_array_equal(fit(probe(), sgdr(), epochs=7), planned(7))
     np.testing.assert_array_equal(fit(probe(), sgdr(), epochs=7, initial_epoch=2), planned(7, first=2))
 

@@ -1,0 +1,133 @@
+"""Which variables of a model's optimizers hold the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_sgdr._checks import invalid
+
+__all__ = ["Slot", "parts_of", "slots_of"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A variable of an optimizer that a table replaces: the learning rate, or the updates of the present cycle.
+
+    Attributes:
+        optimizer: The optimizer.
+        outer: The optimizer around it that the training step applies; itself where there is none.
+        number: Which one of those that are set.
+        name: `"learning_rate"` or, of `AdamWR`, `"cycle_updates"`.
+        variable: The variable.
+    """
+
+    optimizer: Any
+    outer: Any
+    number: int
+    name: str
+    variable: Any
+
+    @property
+    def present(self) -> Any:
+        """What the optimizer uses now."""
+        return getattr(self.optimizer, f"_{self.name}")
+
+    def set(self, value: Any) -> None:
+        """Let the optimizer use something else in place of the variable, or the variable again."""
+        setattr(self.optimizer, f"_{self.name}", value)
+
+
+def slots_of(model: Any, given: Any = None) -> list[Slot]:
+    """What is to be replaced, the learning rates first.
+
+    Args:
+        model: The model.
+        given: The optimizer or the optimizers whose rate is set; None for the model's own.
+
+    Raises:
+        ValueError: If there are none, they cannot be known yet, or a rate is no float.
+    """
+    found = []
+    for outer in _given(model, given):
+        for optimizer in _inside(outer, model):
+            rate = getattr(optimizer, "_learning_rate", None)
+            if not isinstance(rate, keras.Variable):
+                raise invalid(
+                    "`SGDR` needs an optimizer whose learning rate is a float, which it replaces during `fit`.",
+                    f"{type(optimizer).__name__} with learning_rate={rate!r}",
+                    "Compile with a float, such as `keras.optimizers.SGD(0.1)`.",
+                )
+            if given is None:
+                _refuse_wrapper(optimizer)
+            found.append((outer, optimizer))
+    rates = [Slot(each, outer, i, "learning_rate", each._learning_rate) for i, (outer, each) in enumerate(found)]
+    cycles = [
+        Slot(each, outer, i, "cycle_updates", each._cycle_updates)
+        for i, (outer, each) in enumerate(found)
+        if hasattr(each, "cycle_updates")
+    ]
+    return rates + cycles
+
+
+def _given(model: Any, given: Any) -> list[Any]:
+    if given is not None:
+        return list(given) if isinstance(given, list | tuple) else [given]
+    if getattr(model, "optimizer", None) is None:
+        raise invalid(
+            "`SGDR` sets the learning rate of the model's optimizer, so the model must be compiled.",
+            f"model={getattr(model, 'name', model)!r} without an optimizer",
+            "Call `model.compile(...)`.",
+        )
+    return [model.optimizer]
+
+
+def _inside(outer: Any, model: Any) -> Sequence[Any]:
+    """The optimizers that hold a rate: inside loss scaling, and each of a `MultiOptimizer`'s."""
+    *_, inner = _unscaled(outer)
+    if not isinstance(inner, keras.optimizers.MultiOptimizer):
+        return [inner]
+    if not inner.built and is_complete(model):
+        # One that chooses by a function knows its optimizers only once it is built.
+        outer.build(model.trainable_variables)
+    if not inner.optimizers:
+        raise invalid(
+            "`SGDR` must find the optimizers that a `MultiOptimizer` chooses by a function, which it does once the "
+            "model is built.",
+            f"model={model.name!r}, not built",
+            "Begin it with a `keras.Input`, or call `model.build(...)`.",
+        )
+    return list(inner.optimizers)
+
+
+def _unscaled(optimizer: Any) -> Iterator[Any]:
+    yield optimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        yield optimizer.inner_optimizer
+
+
+def parts_of(optimizer: Any) -> list[Any]:
+    """An optimizer and all that Keras's own wrappers hold."""
+    parts = list(_unscaled(optimizer))
+    return parts + list(getattr(parts[-1], "optimizers", []))
+
+
+def is_complete(model: Any) -> bool:
+    """Whether all layers of a model are built, so that it will have no other variables."""
+    return bool(model.built) and all(layer.built for layer in model._flatten_layers())
+
+
+def _refuse_wrapper(optimizer: Any) -> None:
+    """Refuse an optimizer that may leave the updates, and with them the rate, to one that it holds."""
+    for name, value in vars(optimizer).items():
+        values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        held = next((each for each in values if isinstance(each, keras.optimizers.Optimizer)), None)
+        if held is not None:
+            raise invalid(
+                "`SGDR` must know which optimizer makes the updates, where one holds another.",
+                f"{type(optimizer).__name__}, whose `{name}` holds {type(held).__name__}",
+                f"Pass that one: `SGDR(optimizer=model.optimizer.{name})`.",
+            )

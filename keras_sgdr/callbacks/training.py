@@ -1,0 +1,260 @@
+"""One training under `SGDR`: what the tables hold in each epoch, what was applied of it, and the record of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_sgdr._checks import invalid
+from keras_sgdr.callbacks.optimizer_swap import OptimizerSwap
+from keras_sgdr.callbacks.rate_table import cycle_lengths
+from keras_sgdr.callbacks.slots import Slot, slots_of
+from keras_sgdr.callbacks.update_count import batches_run, refuse_count, refuse_length
+from keras_sgdr.schedules import Cycle, Schedule
+from keras_sgdr.schedules.exact import FloatArray
+
+__all__ = ["Training"]
+
+_TABLE = 1 << 20  # Rates held at a time, so that a `fit` of any number of epochs needs a few megabytes.
+
+
+class Training:
+    """A training from its begin to its end. Making one changes nothing.
+
+    An update's position is counted on a grid, finer than batches where there are several updates in each: entry `k` of
+    an epoch of the table is the rate at the `stride * k`-th of the epoch's `grid` positions.
+
+    Args:
+        model: The model.
+        optimizer: The optimizer or the optimizers whose rate is set; None for the model's own.
+        schedule: Their schedule, before it knows the `fit`.
+        epochs: Epochs at whose end the training ends.
+        steps: Batches in an epoch, None where they are unknown.
+        per: Whether each update has a rate of its own, or each epoch.
+        per_batch: Updates per batch.
+        steps_from_fit: Whether Keras told the number of batches, not the user.
+        may_run_out: Whether the data may end before an epoch has all its batches.
+
+    Attributes:
+        schedules: That of each optimizer.
+        rows: A dict for each cycle that was run; see `SGDR.cycles`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        schedule: Schedule,
+        *,
+        epochs: int,
+        steps: int | None,
+        per: Literal["batch", "epoch"],
+        per_batch: Fraction,
+        steps_from_fit: bool,
+        may_run_out: bool,
+    ) -> None:
+        self._model = model
+        self._swap = OptimizerSwap(model, slots_of(model, optimizer), on_remove=self._keep_applied)
+        if steps is None and any(slot.name == "cycle_updates" for slot in self._swap.slots):
+            raise invalid(
+                "`AdamWR` normalises its decay by the updates of a cycle, so `SGDR` needs the number of batches in an "
+                "epoch, and Keras does not know it for this data.",
+                "steps_per_epoch=None",
+                "Pass `steps_per_epoch` to `SGDR` or to `fit`.",
+            )
+        self.schedules = [schedule.for_fit(epochs, rate) for rate in self._swap.rates]
+        self.rows: list[dict[str, Any]] = []
+        self._epochs, self._steps, self._per_batch = epochs, steps, per_batch
+        self._steps_from_fit, self._may_run_out = steps_from_fit, may_run_out
+        self._holds = per == "epoch"
+        # Rates that are held are looked up anew in each epoch, however many updates it has.
+        self._stride = 1 if self._holds else per_batch.denominator
+        self.grid = 1 if self._holds or steps is None else per_batch.numerator * steps
+        self._entries = -(-self.grid // self._stride)
+        self._window = range(0)
+        self._window_epochs = 1 if self._holds else min(max(_TABLE // self._entries, 1), max(epochs, 1))
+        self._applied: list[FloatArray] = []
+        self._epoch: int | None = None
+        self._epochs_run = 0
+
+    def install(self) -> None:
+        """Let the optimizers read their rates from tables."""
+        self._swap.install(self._window_epochs * self._entries)
+
+    def end(self) -> None:
+        """Give the optimizers their own rates back, if nothing else has set them."""
+        self._swap.check()
+        self.remove()
+
+    def remove(self) -> None:
+        """Give the optimizers their own rates back."""
+        self._swap.remove()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the optimizers read their rates from its tables."""
+        return bool(self._swap.tables)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the next update be the epoch's first."""
+        self._swap.check()
+        if epoch not in self._window:
+            self._window = range(epoch, max(min(epoch + self._window_epochs, self._epochs), epoch + 1))
+            self._rates = self._rates_of(self.schedules[0])
+            self._swap.fill(self._values_of)
+        self._swap.check_own_values()
+        self._swap.place(self._first_entry(epoch))
+        self._epoch = epoch
+
+    def restarts(self, epoch: int) -> Iterator[tuple[Cycle, float]]:
+        """The cycles that begin in an epoch, and the rate of each one's first update."""
+        for cycle, positions in self._cycles_of(epoch):
+            if cycle is not None and positions.start == cycle.first:
+                yield cycle, self._rate(epoch, -(-(positions.start % self._positions) // self._stride))
+
+    def end_epoch(self, metrics: dict[str, Any]) -> list[tuple[str, float]]:
+        """Close the epoch. Returns the rate of its last update, by each optimizer's name.
+
+        Raises:
+            ValueError: If what was run is not what the schedule was made for.
+        """
+        assert self._epoch is not None
+        epoch, swap = self._epoch, self._swap
+        swap.check()
+        swap.check_own_values()
+        swap.check_reading()
+        batches = self._check_count(epoch)
+        updates = self._applied_updates(batches)
+        last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
+        for table in swap.tables:
+            table.hold(last)
+        self._record(epoch, metrics, batches, updates)
+        self._keep_applied()
+        self._epochs_run += 1
+        rates = [(slot, table) for slot, table in zip(swap.slots, swap.tables, strict=True) if _is_rate(slot)]
+        return [(slot.optimizer.name, float(table.entries(last, last + 1)[0])) for slot, table in rates]
+
+    def batches_run(self) -> int:
+        """Batches of the present epoch that were run, 0 where the updates fit no number of batches."""
+        return self._count(short=True) or 0
+
+    @property
+    def rates(self) -> FloatArray:
+        """What was applied, update by update."""
+        applied = [*self._applied, *self._present()]
+        return np.concatenate(applied) if applied else np.zeros(0)
+
+    @property
+    def rates_of_last_epoch(self) -> FloatArray:
+        """Those of the epoch that `end_epoch` closed."""
+        return self._applied[-1]
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates in an epoch, rounded up; 1 where the number of its batches is unknown."""
+        return math.ceil((self._steps or 1) * self._per_batch)
+
+    # What the tables hold.
+
+    def _first_entry(self, epoch: int) -> int:
+        return (epoch - self._window.start) * self._entries
+
+    def _rates_of(self, schedule: Schedule) -> FloatArray:
+        """The entries of the window's epochs."""
+        rates = schedule.learning_rates(self._window.stop, self.grid, self._window.start)
+        return rates.reshape(-1, self.grid)[:, :: self._stride].ravel()
+
+    def _values_of(self, slot: Slot) -> FloatArray:
+        """What the table of a slot holds: the rates of the window's updates, or the updates in the cycle of each."""
+        schedule = self.schedules[slot.number]
+        if _is_rate(slot):
+            return self._rates_of(schedule)
+        assert self._steps is not None
+        positions = range(self._window.start * self.grid, self._window.stop * self.grid)
+        lengths = cycle_lengths(schedule, positions, self.grid).reshape(-1, self.grid)[:, :: self._stride].ravel()
+        # A cycle shorter than an update, where there is one, decays as one of an update.
+        updates = np.where(np.isnan(lengths), self._epochs, lengths) * self._steps * float(self._per_batch)
+        return np.maximum(updates, 1) / (slot.optimizer.gradient_accumulation_steps or 1)
+
+    def _rate(self, epoch: int, update: int) -> float:
+        """Before rounding, of the first optimizer."""
+        return float(self._rates[self._first_entry(epoch) + (0 if self._holds else update)])
+
+    # What was run.
+
+    def _count(self, *, short: bool) -> int | None:
+        updates = self._swap.tables[0].updates()
+        return batches_run(updates, self._swap.step, self._per_batch, self._steps, short=short)
+
+    def _check_count(self, epoch: int) -> int:
+        """The batches that were run, if they and the updates are those that the schedule was made for."""
+        swap, steps, step = self._swap, self._steps, self._swap.step
+        # Only then can it be told from a step that applies the optimizer less often.
+        batches = self._count(short=self._epochs_run > 0)
+        executed = step.batches if step is not None and step.batches else (steps or 0)
+        for slot, table in zip(swap.slots, swap.tables, strict=True):
+            updates = table.updates()
+            fits = batches_run(updates, step, self._per_batch, batches, short=False) == batches is not None
+            if executed and not (fits or (self._holds and updates)):
+                refuse_count(slot.optimizer.name, updates, executed, self._per_batch, epoch)
+        batches = executed if batches is None else batches
+        stopped = bool(getattr(self._model, "stop_training", False)) or self._may_run_out
+        if steps is not None and not self._holds and (batches > steps or (batches < steps and not stopped)):
+            refuse_length(batches, steps, epoch, from_fit=self._steps_from_fit)
+        return batches
+
+    def _applied_updates(self, batches: int) -> int:
+        """Updates of the epoch, without an attempt that found no data."""
+        updates = self._swap.tables[0].updates()
+        return updates if self._holds else min(updates, math.ceil(batches * self._per_batch))
+
+    def _present(self) -> list[FloatArray]:
+        """The rates of the present epoch that were applied so far, if there is one."""
+        if self._epoch is None:
+            return []
+        table, first = self._swap.tables[0], self._first_entry(self._epoch)
+        if self._holds:
+            return [np.repeat(table.entries(0, 1), table.updates())]
+        return [table.entries(first, first + self._applied_updates(self.batches_run()))]
+
+    def _keep_applied(self) -> None:
+        self._applied += self._present()
+        self._epoch = None
+
+    # The record of it.
+
+    @property
+    def _positions(self) -> int:
+        """Positions of an epoch that the cycles are told apart by."""
+        return (self._steps or 1) if self._holds else self.grid
+
+    def _cycles_of(self, epoch: int) -> Iterator[tuple[Cycle | None, range]]:
+        """The cycles that have a part of an epoch, and its positions, counted from the first of epoch 0."""
+        n = self._positions
+        return self.schedules[0].split(range(epoch * n, (epoch + 1) * n), n)
+
+    def _record(self, epoch: int, metrics: dict[str, Any], batches: int, updates: int) -> None:
+        begin = epoch * self._positions
+        is_whole = self._steps is None or batches >= self._steps
+        reached = begin + (self._positions if is_whole else batches * self._positions // (self._steps or 1))
+        applied = reached - begin if self._holds else updates
+        for cycle, part in self._cycles_of(epoch):
+            first, stop = (-(-(position - begin) // self._stride) for position in (part.start, part.stop))
+            stop = min(stop, applied)
+            if first >= stop:
+                continue
+            index = -1 if cycle is None else cycle.index
+            if not self.rows or self.rows[-1]["index"] != index:
+                length = None if cycle is None else float(cycle.length)
+                begun = {"index": index, "first_epoch": epoch, "last_epoch": epoch, "length": length}
+                self.rows.append({**begun, "first_rate": self._rate(epoch, first)})
+            complete = cycle is not None and reached >= cycle.stop
+            self.rows[-1].update(last_epoch=epoch, last_rate=self._rate(epoch, stop - 1), complete=complete, **metrics)
+
+
+def _is_rate(slot: Slot) -> bool:
+    return slot.name == "learning_rate"
