@@ -1,8 +1,6 @@
 """The compiled train step that holds the tables: built when they are installed, kept for the next `fit`, and counted.
 
-On TensorFlow and PyTorch it is kept on the step that Keras itself had compiled: as long as Keras holds that to be
-valid, and no longer, ours is. On JAX there is one step for both: it compiles anew where the state that it is given has
-other shapes, and keeps what it has compiled.
+It is kept on the step that Keras itself had compiled: as long as Keras holds that to be valid, and no longer, ours is.
 """
 
 from __future__ import annotations
@@ -10,8 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import keras
 
 from keras_sgdr.callbacks.fit_context import is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable
@@ -43,9 +39,9 @@ class CompiledStep:
     def __init__(self, model: Any, *, by_hand: bool) -> None:
         self._model = model
         self._by_hand = by_hand
-        # Under a distribution Keras fixes how the state is spread, and with it what it consists of.
-        self._is_shared = keras.config.backend() == "jax" and keras.distribution.distribution() is None
-        self._own = getattr(model, "train_function", None)
+        if model.train_function is None:
+            model.make_train_function()  # In a loop of the user's: it is compiled at the first batch only.
+        self._own = model.train_function
         self._kept: _Kept | None = getattr(self._own, _KEPT, None)
         self.is_running = False
         self.begin_epoch()
@@ -78,17 +74,26 @@ class CompiledStep:
                 model.make_train_function()
 
         model.make_train_function = make_train_function
-        if self._is_shared and self._own is not None:
-            self._count(self._own)
-        elif self._kept is not None and list(map(id, self._kept.tables)) == list(map(id, tables)):
+        if self._kept is not None and list(map(id, self._kept.tables)) == list(map(id, tables)):
             self._count(self._kept.step)
         else:
             self._build()
 
     def _build(self) -> None:
         """Let the step be compiled anew at the next batch."""
-        self._make_train_function(force=True)
-        self._count(self._model.train_function)
+        model = self._model
+        step, is_own = model.train_step, "train_step" in vars(model)
+        # A function of its own: JAX takes the compiled steps of equal methods, such as that of before a `compile`, for
+        # one another.
+        vars(model)["train_step"] = lambda *args: step(*args)
+        try:
+            self._make_train_function(force=True)
+        finally:
+            if is_own:
+                vars(model)["train_step"] = step
+            else:
+                del vars(model)["train_step"]
+        self._count(model.train_function)
 
     def _count(self, step: Any) -> None:
         """Let the model use the step, and count its batches."""
@@ -116,7 +121,6 @@ class CompiledStep:
         """Give the model its own step back, and keep this one with its tables."""
         # None where the model was compiled anew, after `fit` was left by an exception.
         if self._model.train_function is not None:
-            if self._own is not None and not self._is_shared:
-                setattr(self._own, _KEPT, _Kept(tables, self._step))
-            self._model.train_function = self._step if self._is_shared else self._own
+            setattr(self._own, _KEPT, _Kept(tables, self._step))
+            self._model.train_function = self._own
         del self._model.make_train_function

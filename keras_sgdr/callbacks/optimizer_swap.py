@@ -58,6 +58,7 @@ class OptimizerSwap:
         self.by_hand = not is_fitting(model)
         self._undo = contextlib.ExitStack()
         self._own_values: list[float] | None = None
+        self._is_state = False
 
     def install(self, size: int) -> None:
         """Replace the variables by tables of `size` entries at least: see `RateTable`.
@@ -80,7 +81,7 @@ class OptimizerSwap:
                 _replace(self._undo, slot.optimizer, "get_config", functools.partial(_plain_config, slot))
         self._read_back()
         if keras.config.backend() == "jax":
-            self._add_to_state([part for each in outer for part in parts_of(each)])
+            self._keep_out_of_files([part for each in outer for part in parts_of(each)])
         for each in outer:
             if isinstance(each, keras.optimizers.LossScaleOptimizer):
                 self._undo.callback(count_batches(each, self.tables))
@@ -107,27 +108,30 @@ class OptimizerSwap:
                 )
             table.was_read = was_read
 
-    def _add_to_state(self, optimizers: list[Any]) -> None:
-        """Hand the tables to the compiled step with the optimizers' variables, and keep them out of what is saved."""
-        lists = [(slot.optimizer._variables, table.state) for slot, table in self._pairs()]
+    def _add_to_state(self) -> None:
+        """On JAX, let the compiled step be handed the tables, as state: it holds the values of all other variables."""
+        if keras.config.backend() == "jax" and not self._is_state:
+            self._is_state = True
+            for slot, table in self._pairs():
+                slot.optimizer._variables.extend(table.state)
 
-        def add() -> None:
-            for variables, state in lists:
-                variables.extend(state)
+    def _take_out_of_state(self) -> None:
+        if self._is_state:
+            self._is_state = False
+            for slot, table in self._pairs():
+                held = slot.optimizer._variables
+                held[:] = [each for each in held if all(each is not ours for ours in table.state)]
 
-        def take_out() -> None:
-            for variables, state in lists:
-                variables[:] = [each for each in variables if all(each is not ours for ours in state)]
-
+    def _keep_out_of_files(self, optimizers: list[Any]) -> None:
         def without_tables(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            take_out()
+            was_state = self._is_state
+            self._take_out_of_state()
             try:
                 return method(*args, **kwargs)
             finally:
-                add()
+                if was_state:
+                    self._add_to_state()
 
-        add()
-        self._undo.callback(take_out)
         saving = [(each, name) for each in optimizers for name in ("save_own_variables", "load_own_variables")]
         for each, name in [*saving, (self._model, "get_state_tree"), (self._model, "set_state_tree")]:
             _replace(self._undo, each, name, functools.partial(without_tables, getattr(each, name)))
@@ -160,16 +164,24 @@ class OptimizerSwap:
         for slot, table in self._pairs():
             table.fill(values(slot))
 
-    def place(self, position: int) -> None:
+    def begin_epoch(self, position: int) -> None:
         """Let the next update have the entries at `position`."""
+        self._add_to_state()
         for table in self.tables:
             table.place(position)
-        self._unread = [(slot, table, _made(slot)) for slot, table in self._pairs() if not table.was_read]
+        rates = [(slot, table) for slot, table in self._pairs() if slot.name == "learning_rate"]
+        self._unread = [(slot, table, _made(slot)) for slot, table in rates if not table.was_read]
         if self.step is not None:
             self.step.begin_epoch()
 
+    def end_epoch(self, position: int) -> None:
+        """Let the optimizers show the entries at `position` until the next epoch."""
+        self._take_out_of_state()
+        for table in self.tables:
+            table.hold(position)
+
     def check_reading(self) -> None:
-        """Check that each optimizer that has made updates since `place` was called has read its rate.
+        """Check that each optimizer that has made updates in the epoch has read its rate.
 
         Raises:
             ValueError: Naming one that has not.
@@ -190,6 +202,7 @@ class OptimizerSwap:
         self._on_remove()
         if self.step is not None:
             self.step.restore(self.tables)
+        self._take_out_of_state()
         self._undo.close()
         for slot, table in self._pairs():
             present = slot.present

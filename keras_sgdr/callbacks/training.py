@@ -107,7 +107,7 @@ class Training:
             self._rates = self._rates_of(self.schedules[0])
             self._swap.fill(self._values_of)
         self._swap.check_own_values()
-        self._swap.place(self._first_entry(epoch))
+        self._swap.begin_epoch(self._first_entry(epoch))
         self._epoch = epoch
 
     def restarts(self, epoch: int) -> Iterator[tuple[Cycle, float]]:
@@ -130,8 +130,7 @@ class Training:
         batches = self._check_count(epoch)
         updates = self._applied_updates(batches)
         last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
-        for table in swap.tables:
-            table.hold(last)
+        swap.end_epoch(last)
         self._record(epoch, metrics, batches, updates)
         self._keep_applied()
         self._epochs_run += 1

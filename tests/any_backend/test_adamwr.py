@@ -130,7 +130,7 @@ class TestDecay:
         assert_decays(decays(weights(model, sgdr(), epochs=3)), multipliers(), CYCLES)
 
     def test_longer_than_the_table(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("keras_sgdr.callbacks.sgdr._TABLE", 2 * STEPS)
+        monkeypatch.setattr("keras_sgdr.callbacks.training._TABLE", 2 * STEPS)
         assert_decays(applied(), multipliers(), CYCLES)
 
     def test_excluded_variables_do_not_decay(self) -> None:
