@@ -123,6 +123,8 @@ def is_complete(model: Any) -> bool:
 def _refuse_wrapper(optimizer: Any) -> None:
     """Refuse an optimizer that may leave the updates, and with them the rate, to one that it holds."""
     for name, value in vars(optimizer).items():
+        if name.startswith("_self_"):  # TensorFlow's own list of what an object holds.
+            continue
         values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
         held = next((each for each in values if isinstance(each, keras.optimizers.Optimizer)), None)
         if held is not None:

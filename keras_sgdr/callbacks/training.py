@@ -195,6 +195,8 @@ class Training:
         # Only then can it be told from a step that applies the optimizer less often.
         batches = self._count(short=self._epochs_run > 0)
         executed = step.batches if step is not None and step.batches else (steps or 0)
+        if steps is not None and step is not None and steps < executed < steps + step.last:
+            executed = steps  # The last execution had room for more.
         for slot, table in zip(swap.slots, swap.tables, strict=True):
             updates = table.updates()
             fits = batches_run(updates, step, self._per_batch, batches, short=False) == batches is not None
