@@ -200,7 +200,8 @@ class Training:
         for slot, table in zip(swap.slots, swap.tables, strict=True):
             updates = table.updates()
             fits = batches_run(updates, step, self._per_batch, batches, short=False) == batches is not None
-            if executed and not (fits or (self._holds and updates)):
+            unused = swap.by_hand and not updates
+            if executed and (unused or not (fits or (self._holds and updates))):
                 refuse_count(slot.optimizer.name, updates, executed, self._per_batch, epoch)
         batches = executed if batches is None else batches
         stopped = bool(getattr(self._model, "stop_training", False)) or self._may_run_out

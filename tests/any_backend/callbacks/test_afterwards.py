@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,18 @@ def test_state_that_is_not_the_rate_goes_on(optimizer: Any) -> None:
 
 
 @pytest.mark.slow
-def test_saved_after_fit_loads_without_the_package(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["during", "after"])
+def test_a_file_of_fit_loads_without_the_package(tmp_path: Path, when: str) -> None:
     model = small_model(sgd())
-    train(model, sgdr())
-    model.save(tmp_path / "model.keras")
+    path = str(tmp_path / "model.keras")
+    train(model, sgdr(), *([keras.callbacks.ModelCheckpoint(path)] if when == "during" else []))
+    if when == "after":
+        model.save(path)
     code = f"""
 import sys
 sys.modules["keras_sgdr"] = None
 import keras
-model = keras.models.load_model({str(tmp_path / "model.keras")!r})
+model = keras.models.load_model({path!r})
 assert abs(model.optimizer.get_config()["learning_rate"] - 0.1) < 1e-8
 assert int(model.optimizer.iterations) == 9
 model.fit(keras.ops.ones((2, 3)), keras.ops.ones((2, 1)), verbose=0)
@@ -115,6 +119,27 @@ def test_file_of_mid_fit_holds_the_own_rate(tmp_path: Path) -> None:
     fit(model, sgdr(), keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras")), epochs=1)
     loaded = keras.models.load_model(tmp_path / "1.keras")
     np.testing.assert_array_equal(fit(loaded, epochs=1), np.full(STEPS, RATE, "float32"))
+
+
+@OPTIMIZERS
+def test_the_config_during_fit_holds_the_own_rate(tmp_path: Path, optimizer: Any) -> None:
+    """As a float, so that a file of mid-`fit` loads where this package is not installed, and loggers can read it."""
+    model = small_model(optimizer())
+    train(model, epochs=1)
+    outside, seen = model.optimizer.get_config(), []
+
+    class Look(keras.callbacks.Callback):
+        def look(self, *_: Any, **__: Any) -> None:
+            seen.append(self.model.optimizer.get_config())
+            self.model.save(tmp_path / "model.keras")
+            with zipfile.ZipFile(tmp_path / "model.keras") as file:
+                assert b"sgdr" not in file.read("config.json").lower()
+
+        on_train_begin = on_epoch_begin = on_train_batch_end = on_epoch_end = look
+
+    train(model, Look(), sgdr(), Look(), epochs=1)
+    assert len(seen) == 2 * (3 + 3)
+    assert all(config == outside for config in seen)
 
 
 def test_evaluate_predict_and_train_on_batch_after_fit() -> None:

@@ -1,4 +1,4 @@
-"""On TensorFlow the compiled step is kept from one `fit` to the next, for as long as Keras keeps its own."""
+"""The compiled step is kept from one `fit` to the next, for as long as Keras keeps its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.support.probe import (
     STEPS,
     Probe,
     Raise,
+    data,
     fit,
     gradient_is_target,
     planned,
@@ -46,7 +47,7 @@ def counting(optimizer: Any = None, **compiling: Any) -> Any:
     return model
 
 
-@pytest.mark.tensorflow
+@pytest.mark.skipif(BACKEND == "torch", reason="Nothing is compiled.")
 @pytest.mark.parametrize("compiling", [{}, {"steps_per_execution": STEPS}], ids=str)
 def test_a_step_is_traced_once_for_all_fits(compiling: dict[str, Any]) -> None:
     model = counting(**compiling)
@@ -65,7 +66,7 @@ def test_without_the_callback_keras_has_its_own() -> None:
     for _ in range(2):
         np.testing.assert_array_equal(fit(model), CONSTANT)
         np.testing.assert_array_equal(fit(model, sgdr()), planned())
-    if BACKEND == "tensorflow":
+    if BACKEND != "torch":
         assert model.traces == 2
 
 
@@ -75,6 +76,61 @@ def test_a_step_is_not_traced_again_for_the_optimizers_variables(callbacks: list
     model = counting(keras.optimizers.SGD(RATE, momentum=0.9))
     fit(model, *callbacks)
     assert model.traces == traces
+
+
+class Subclassed(keras.Model):
+    """Makes its layers when it is called, also where `build` was called before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.probe = Probe(STEPS, name="probe")
+
+    def build(self, shape: Any) -> None:
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        return self.probe(x)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_the_optimizer_is_built_where_keras_would(built: bool) -> None:
+    """Not for the variables that a model has before all its layers are built."""
+    model = Subclassed()
+    if built:
+        model.build((None, 1))
+    model.compile(keras.optimizers.SGD(RATE), loss=gradient_is_target)
+    np.testing.assert_array_equal(fit(model, sgdr(), batches=data()), planned())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX compiles.")
+def test_compilations_of_a_resnet50() -> None:
+    """Over three `fit` as many as without the callback: one."""
+    import jax
+
+    from keras_sgdr.models import resnet
+
+    counts = []
+    for callbacks in ([], [sgdr()]):
+        model = resnet(50, classes=2, input_shape=(32, 32, 3))
+        model.compile(keras.optimizers.SGD(0.001, momentum=0.9), loss="sparse_categorical_crossentropy")
+        compiled: list[str] = []
+
+        def count(event: str, *_: Any, compiled: list[str] = compiled, **__: Any) -> None:
+            if event == "/jax/core/compile/backend_compile_duration":
+                compiled.append(event)
+
+        x, y = np.zeros((4, 32, 32, 3), "float32"), np.array([0, 1, 0, 1])
+        per_fit = []
+        jax.monitoring.register_event_duration_secs_listener(count)
+        for _ in range(3):
+            before = len(compiled)
+            model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=callbacks)
+            per_fit.append(len(compiled) - before)
+        counts.append(per_fit)
+    assert counts[1][1:] == counts[0][1:] == [0, 0]
+    # In the first, small programs too, such as those that fill a table.
+    assert counts[1][0] - counts[0][0] <= 10, counts
 
 
 def test_a_longer_fit() -> None:
