@@ -131,6 +131,9 @@ class Training:
         updates = self._applied_updates(batches)
         last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
         swap.end_epoch(last)
+        if not batches:
+            # Keras on JAX puts back the state of the epoch before, and with it what the tables held then.
+            self._window = range(0)
         self._record(epoch, metrics, batches, updates)
         self._keep_applied()
         self._epochs_run += 1
