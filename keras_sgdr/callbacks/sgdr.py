@@ -50,18 +50,9 @@ class SGDR(keras.callbacks.Callback):
     >>> history = model.fit(x, y, epochs=70, callbacks=[sgdr])
     >>> [(row["last_epoch"], row["loss"]) for row in sgdr.cycles]
 
-    In a training loop of your own, call its hooks, or have them called by a `keras.callbacks.CallbackList`. A step
-    that you compile must be compiled after `on_train_begin`. On JAX, pass `optimizer.variables` to the step as they are
-    after `on_epoch_begin`, and assign what it returns before `on_epoch_end`.
-
-    >>> callbacks = keras.callbacks.CallbackList([sgdr], model=model, epochs=70, steps=len(batches))
-    >>> callbacks.on_train_begin()
-    >>> for epoch in range(70):
-    ...     callbacks.on_epoch_begin(epoch)
-    ...     for x, y in batches:
-    ...         model.train_on_batch(x, y)
-    ...     callbacks.on_epoch_end(epoch)
-    >>> callbacks.on_train_end()
+    In a training loop of your own, call its hooks of training and epochs, after `set_model` and `set_params`, or let a
+    `keras.callbacks.CallbackList` do so. A step that you compile must be compiled after `on_train_begin`. On JAX, take
+    `optimizer.variables` for the step after each `on_epoch_begin`, and assign them before `on_epoch_end`.
 
     Args:
         T_0: Length of the first cycle in epochs; may be a fraction. None: the epochs of `fit` hold `cycle_limit`
@@ -151,20 +142,17 @@ class SGDR(keras.callbacks.Callback):
 
     @property
     def cycles(self) -> list[dict[str, Any]]:
-        """During and after training a dict for each cycle that was run.
-
-        `index`, `first_epoch`, `last_epoch` (from 0, as in `history.epoch`), `length` (epochs), `first_rate`,
-        `last_rate` (of the updates that were run, of the first optimizer; before rounding to its precision), `complete`
-        (whether its last update was run), and the metrics of its last epoch. Updates that belong to no cycle, as in
-        warmup, have index -1, no length and are never complete.
+        """During and after training a dict for each cycle that was run: `index`, `first_epoch`, `last_epoch` (from 0,
+        as in `history.epoch`), `length` (epochs), `first_rate`, `last_rate` (of the updates that were run, of the first
+        optimizer; before rounding to its precision), `complete` (whether its last update was run), and the metrics of
+        its last epoch. Updates that belong to no cycle, as in warmup, have index -1, no length and are never complete.
         """
         return [] if self._training is None else self._training.rows
 
     @property
     def rates(self) -> FloatArray:
-        """During and after training the learning rate of each update that was made, in order, shape `(updates,)`.
-
-        In the precision of the optimizer, of the first where there are several; also after an exception.
+        """During and after training the learning rate of each update that was made, in order, shape `(updates,)`. In
+        the precision of the optimizer, of the first where there are several; also after an exception.
         """
         return np.zeros(0) if self._training is None else self._training.rates
 

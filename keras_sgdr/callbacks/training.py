@@ -80,6 +80,7 @@ class Training:
         self._applied: list[FloatArray] = []
         self._epoch: int | None = None
         self._epochs_run = 0
+        self._logged: list[tuple[str, float]] = []
 
     def install(self) -> None:
         """Let the optimizers read their rates from tables."""
@@ -128,17 +129,22 @@ class Training:
         swap.check_own_values()
         swap.check_reading()
         batches = self._check_count(epoch)
-        updates = self._applied_updates(batches)
+        updates = self._updates()
         last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
         swap.end_epoch(last)
-        if not batches:
-            # Keras on JAX puts back the state of the epoch before, and with it what the tables held then.
-            self._window = range(0)
         self._record(epoch, metrics, batches, updates)
         self._keep_applied()
         self._epochs_run += 1
-        rates = [(slot, table) for slot, table in zip(swap.slots, swap.tables, strict=True) if _is_rate(slot)]
-        return [(slot.optimizer.name, float(table.entries(last, last + 1)[0])) for slot, table in rates]
+        if updates or not self._logged:
+            self._logged = [
+                (slot.optimizer.name, float(table.entries(last, last + 1)[0]))
+                for slot, table in zip(swap.slots, swap.tables, strict=True)
+                if _is_rate(slot)
+            ]
+        if not batches:
+            # Keras on JAX puts back the state of the epoch before, and with it what the tables held then.
+            self._window = range(0)
+        return self._logged
 
     def batches_run(self) -> int:
         """Batches of the present epoch that were run, 0 where the updates fit no number of batches."""
@@ -195,16 +201,16 @@ class Training:
     def _check_count(self, epoch: int) -> int:
         """The batches that were run, if they and the updates are those that the schedule was made for."""
         swap, steps, step = self._swap, self._steps, self._swap.step
-        # Only then can it be told from a step that applies the optimizer less often.
+        # An execution that has found fewer batches is told from a step that makes fewer updates by the epoch before.
         batches = self._count(short=self._epochs_run > 0)
         executed = step.batches if step is not None and step.batches else (steps or 0)
         if steps is not None and step is not None and steps < executed < steps + step.last:
             executed = steps  # The last execution had room for more.
         for slot, table in zip(swap.slots, swap.tables, strict=True):
             updates = table.updates()
-            fits = batches_run(updates, step, self._per_batch, batches, short=False) == batches is not None
-            unused = swap.by_hand and not updates
-            if executed and (unused or not (fits or (self._holds and updates))):
+            fits = batches is not None and batches == batches_run(updates, step, self._per_batch, batches, short=False)
+            fits &= bool(updates) or not swap.by_hand
+            if executed and not fits and not (self._holds and updates):
                 refuse_count(slot.optimizer.name, updates, executed, self._per_batch, epoch)
         batches = executed if batches is None else batches
         stopped = bool(getattr(self._model, "stop_training", False)) or self._may_run_out
@@ -212,19 +218,17 @@ class Training:
             refuse_length(batches, steps, epoch, from_fit=self._steps_from_fit)
         return batches
 
-    def _applied_updates(self, batches: int) -> int:
+    def _updates(self) -> int:
         """Updates of the epoch, without an attempt that found no data."""
-        updates = self._swap.tables[0].updates()
-        return updates if self._holds else min(updates, math.ceil(batches * self._per_batch))
+        updates, batches = self._swap.tables[0].updates(), self._count(short=True)
+        return updates if batches is None else min(updates, math.ceil(batches * self._per_batch))
 
     def _present(self) -> list[FloatArray]:
         """The rates of the present epoch that were applied so far, if there is one."""
         if self._epoch is None:
             return []
-        table, first = self._swap.tables[0], self._first_entry(self._epoch)
-        if self._holds:
-            return [np.repeat(table.entries(0, 1), table.updates())]
-        return [table.entries(first, first + self._applied_updates(self.batches_run()))]
+        table, first, updates = self._swap.tables[0], self._first_entry(self._epoch), self._updates()
+        return [np.repeat(table.entries(0, 1), updates) if self._holds else table.entries(first, first + updates)]
 
     def _keep_applied(self) -> None:
         self._applied += self._present()
