@@ -27,8 +27,8 @@ random order. A ratio is that of two epochs of one round; the table has its medi
 quartiles. "Constant rate again" repeats the first row: it shows the resolution of the measurement. CPU time is that of
 all threads of the process; other load on the machine disturbs it less than wall time.
 
-Bounds: SGDR at most 1.03 times a constant rate, and 1.10 times with 50 batches per execution. Per-batch assignment with
-50 batches per execution is cheap because it is wrong: it sets one rate for all 50.
+Bounds: SGDR at most 1.03 times a constant rate, and 1.10 times with 50 batches per execution; SGDRSchedule at most 1.05
+times. Per-batch assignment with 50 batches per execution is cheap because it is wrong: it sets one rate for all 50.
 """
 
 

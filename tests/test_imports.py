@@ -109,7 +109,7 @@ def test_no_imports_form_a_circle() -> None:
     [
         ("schedules/exact.py", "from keras_sgdr.schedules.warm_restarts import WarmRestarts", False),
         ("schedules/grid.py", "def late():\n    from keras_sgdr import schedules", False),
-        ("range_test.py", "if TYPE_CHECKING:\n    from keras_sgdr.plotting import plot_range_test", True),
+        ("range_test/range_test.py", "if TYPE_CHECKING:\n    from keras_sgdr.plotting import plot_range_test", True),
         ("study/trainer.py", "import keras_sgdr.study.study", False),
         ("_checks.py", "import keras_sgdr", True),
     ],

@@ -13,13 +13,15 @@ from keras_sgdr._checks import integer, require
 from keras_sgdr.schedules.exact import Epochs
 from keras_sgdr.schedules.peaks import Rates
 from keras_sgdr.schedules.step_decay import StepDecay
-from keras_sgdr.schedules.warm_restarts import WarmRestarts
+from keras_sgdr.schedules.warm_restarts import WarmRestarts, rates_of_updates
 
 __all__ = ["SGDRSchedule"]
 
 _PACKAGE = "keras_sgdr"
 # The cycles are laid out for so many updates; after them, only `T_mult=1` restarts again.
 _HORIZON = 1 << 24
+# Rates that an eager step evaluates at a time: some tens of microseconds, once in so many steps.
+_BLOCK = 1 << 10
 
 for _schedule in (WarmRestarts, StepDecay):
     keras.saving.register_keras_serializable(_PACKAGE)(_schedule)
@@ -31,9 +33,10 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     The position is the optimizer's own counter of batches. On the TensorFlow and PyTorch backends the rate is
     evaluated in float64 with integer boundaries and equals `numpy.float32(WarmRestarts(...)(t))`; on JAX, in float32,
-    it lies within 8 units in the last place of `eta_max`. At a restart it is exactly `eta_max` everywhere. Where the
-    epoch begins late, is run again, or steps are skipped, only the `SGDR` callback keeps position: a schedule knows
-    nothing but the count.
+    it lies within 8 units in the last place of `eta_max`. At a restart it is exactly `eta_max` everywhere. An eager
+    step of PyTorch on the CPU looks it up among NumPy's, at less cost than that of computing it. Where the epoch
+    begins late, is run again, or steps are skipped, only the `SGDR` callback keeps position: a schedule knows nothing
+    but the count.
 
     Example:
 
@@ -85,9 +88,13 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.steps_per_epoch = int(steps_per_epoch)
         self.name = name
         self._grid = self.restarts.on_grid(self.steps_per_epoch, _HORIZON)
+        self._block: tuple[int | None, list[float]] = (None, [])  # Its number, and its rates.
 
     def __call__(self, step: Any) -> Any:
         """The learning rate of update `step` (from 0), a scalar tensor of `keras.config.floatx()`."""
+        update = _as_integer(step)
+        if update is not None:
+            return ops.convert_to_tensor(self._looked_up(update), dtype=keras.config.floatx())
         grid = self._grid
         with keras.name_scope(self.name):
             whole, real = _kinds()
@@ -125,8 +132,39 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 rate = ops.where(k < grid.origin, floor + (peak - floor) * rise, rate)
             return ops.cast(rate, keras.config.floatx())
 
+    def _looked_up(self, update: int) -> float:
+        number, rates = self._block
+        if update // _BLOCK != number:
+            number = update // _BLOCK
+            rates = rates_of_updates(self._grid, number * _BLOCK + np.arange(_BLOCK)).tolist()
+            self._block = number, rates  # At once: another thread may be reading.
+        return rates[update % _BLOCK]
+
     def get_config(self) -> dict[str, Any]:
         return {**self.restarts.get_config(), "steps_per_epoch": self.steps_per_epoch, "name": self.name}
+
+
+def _as_integer(step: Any) -> int | None:
+    """The step as a number, where an eager step can read it at no cost; None where its rate is to be computed in ops.
+
+    PyTorch's step is eager, and each of its operations costs time. On another device than the CPU, reading the counter
+    would make the step wait for that device.
+    """
+    if keras.config.backend() != "torch":
+        return None
+    import torch
+
+    value = step.value if isinstance(step, keras.Variable) else step
+    # Not a subclass: it may stand for a tensor that is being traced.
+    plain = type(value) is torch.Tensor or type(value) is torch.nn.Parameter
+    if not plain or value.device.type != "cpu" or value.ndim:
+        return None
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return None
+    try:
+        return int(value)
+    except RuntimeError:  # A tensor that is being traced or mapped over, without its type saying so.
+        return None
 
 
 def _kinds() -> tuple[str, str]:

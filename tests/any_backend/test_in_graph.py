@@ -39,7 +39,7 @@ UNITS_IN_THE_LAST_PLACE = 8 if BACKEND == "jax" else 0
 
 
 def evaluate(schedule: Callable[[Any], Any], updates: Sequence[int]) -> Float32:
-    """The rates of the updates, all from one compiled function; PyTorch has none."""
+    """The rates of the updates, all from one compiled function; on PyTorch from eager steps, and mapped over."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -53,7 +53,11 @@ def evaluate(schedule: Callable[[Any], Any], updates: Sequence[int]) -> Float32:
         return np.asarray(jax.jit(jax.vmap(schedule))(np.array(updates, np.int32)))
     import torch
 
-    return np.array([schedule(torch.tensor(k)).item() for k in updates], np.float32)
+    eager = np.array([schedule(torch.tensor(k)).item() for k in updates], np.float32)
+    if isinstance(schedule, SGDRSchedule):
+        # What is mapped over has no value to look up: the operations that a GPU runs.
+        np.testing.assert_array_equal(torch.func.vmap(schedule)(torch.tensor(updates)).numpy(), eager)
+    return eager
 
 
 def assert_rates(rates: Float32, expected: NDArray[np.float64], eta_max: float) -> None:
@@ -188,6 +192,68 @@ def test_float64_throughout() -> None:
     expected = WarmRestarts(2, 2, 0.1, 0.01).learning_rates(8, 7)[:50]
     tolerance = UNITS_IN_THE_LAST_PLACE * float(np.spacing(np.float32(0.1))) if BACKEND == "jax" else FLOAT64 * 0.1
     np.testing.assert_allclose(rates, expected, rtol=0, atol=tolerance)
+
+
+# Blocks of rates that PyTorch's eager step looks up
+
+
+BLOCK = 1024
+EDGES = [k for edge in (0, BLOCK, 2 * BLOCK, 5 * BLOCK) for k in (edge - 1, edge, edge + 1) if k >= 0]
+
+
+@pytest.mark.parametrize("options", [OPTIONS["decays"], OPTIONS["all"], OPTIONS["one cycle"]], ids=str)
+def test_jumps_back_and_forth_over_the_edges_of_blocks(options: dict[str, Any]) -> None:
+    options = {"eta_max": 0.1, **options}
+    exact = {name: Fraction(options.get(name, default)) for name, default in (("T_0", 1), ("T_mult", 1), ("warmup", 0))}
+    expected = dict(zip(EDGES, literal_rates(EDGES, 700, **{**options, **exact}), strict=True))
+    order = [*EDGES, *EDGES[::-1], *np.random.default_rng(0).permutation(EDGES).tolist()]
+    rates = evaluate(SGDRSchedule(**options, steps_per_epoch=700), order)
+    assert_rates(rates, np.array([expected[k] for k in order]), 0.1)
+
+
+@pytest.mark.torch
+def test_last_steps_that_an_integer_holds() -> None:
+    last = [2**24 + 1, 2**31, 2**53, 2**63 - 1]
+    endless, limited = (SGDRSchedule(1, 1, 0.1, 0.01, steps_per_epoch=7, cycle_limit=limit) for limit in (None, 3))
+    np.testing.assert_array_equal(
+        evaluate(endless, last), literal_rates(last, 7, Fraction(1), Fraction(1), 0.1, 0.01).astype("float32")
+    )
+    np.testing.assert_array_equal(evaluate(limited, last), np.float32(0.01))
+
+
+@pytest.mark.torch
+def test_a_rate_that_is_changed_in_place_does_not_change_the_next() -> None:
+    import torch
+
+    schedule = SGDRSchedule(2, 2, 0.1, steps_per_epoch=7)
+    schedule(torch.tensor(3)).mul_(0)
+    assert float(schedule(torch.tensor(3))) == WarmRestarts(2, 2, 0.1).learning_rates(1, 7)[3].astype("float32")
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_compiled_traced_and_symbolic_steps_are_not_fixed_at_a_number() -> None:
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    schedule = SGDRSchedule(2, 2, 0.1, 0.01, steps_per_epoch=7)
+    expected = schedule.restarts.learning_rates(9, 7).astype("float32")
+    counter = keras.Variable(0, dtype="int64", trainable=False)
+    of_tensor = torch.compile(schedule.__call__, backend="eager")  # Not in one graph: ours takes constants from NumPy.
+    of_variable = torch.compile(lambda: schedule(counter), backend="eager")
+    traced = make_fx(schedule)(torch.tensor(3))
+    for k in (3, 0, 13, 14, 15, 41, 42, 2):
+        counter.assign(k)
+        rates = [of_variable(), schedule(counter), of_tensor(torch.tensor(k)), traced(torch.tensor(k))]
+        assert [float(rate) for rate in rates] == [expected[k]] * 4
+    scripted = torch.jit.trace(lambda k: SGDRSchedule(2, 1, 0.1, steps_per_epoch=7)(k), torch.tensor(3))
+    assert float(scripted(torch.tensor(14))) == np.float32(0.1)
+    with keras.device("meta"):
+        assert schedule(counter).is_meta
+    stateless = keras.StatelessScope([(counter, torch.tensor(42))])
+    with stateless:
+        assert float(schedule(counter)) == expected[42]
 
 
 # In an optimizer

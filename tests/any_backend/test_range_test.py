@@ -69,10 +69,11 @@ def test_each_batch_is_trained_at_its_rate_and_its_own_loss_kept() -> None:
 
 
 class Scripted(keras.Sequential):
-    """Trains nothing, and keeps the first inputs of every batch. Each loss is the batch's label, or 1."""
+    """Counts updates but trains nothing, and keeps the first inputs of every batch. Each loss is its label, or 1."""
 
     def train_on_batch(self, x: Array, y: Any, *rest: Any, **options: Any) -> dict[str, float]:
         self.seen.append(x[:, 0])
+        self.optimizer.iterations.assign_add(1)
         return {"loss": float(y[0, 0]) if self.loss_is_label else 1.0}
 
 
@@ -200,6 +201,104 @@ def test_batches_of_every_kind_are_trained_alike() -> None:
         assert_equal(batches_of(batches), expected[:UPDATES])
 
 
+class Recording(keras.Sequential):
+    """Keeps the form of what its training step is handed, once where the step is compiled."""
+
+    def train_step(self, *state_and_data: Any) -> Any:
+        data = state_and_data[-1]
+        self.forms.append(keras.tree.map_structure(form, tuple(data) if isinstance(data, list) else data))
+        return super().train_step(*state_and_data)
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *rest: Any, **options: Any) -> Any:
+        return ops.mean(ops.square(y_pred))
+
+
+def form(leaf: Any) -> tuple[bool, str, int] | None:
+    return None if leaf is None else (ops.is_tensor(leaf), keras.backend.standardize_dtype(leaf.dtype), len(leaf.shape))
+
+
+def recording() -> tuple[Any, list[Any]]:
+    model = Recording([keras.Input((3,)), keras.layers.Dense(1)])
+    forms: list[Any] = []
+    object.__setattr__(model, "forms", forms)  # Keras would wrap it.
+    model.compile("sgd")
+    return model, forms
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, batches: list[Any]) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.batches[i]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3], ids=["x", "x, y", "x, y, weight"])
+@pytest.mark.parametrize("kind", ["arrays", "float64 arrays", "generator", "tf.data", "PyDataset", "torch"])
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
+def test_training_step_is_handed_what_fit_hands_it(kind: str, parts: int) -> None:
+    import tensorflow as tf  # Keras takes its data sets on every backend.
+    import torch
+
+    whole: tuple[Any, ...] = (*samples(), np.ones(24, "float32"))[:parts]
+    listed = [tuple(part[i : i + 8] for part in whole) for i in (0, 8, 16)]
+    tensors: Any = torch.utils.data.TensorDataset(*map(torch.from_numpy, whole))
+    make: dict[str, Callable[[], Any]] = {
+        "arrays": lambda: whole,
+        "float64 arrays": lambda: tuple(part.astype("float64") for part in whole),
+        "generator": lambda: (batch for batch in listed * 20),
+        "tf.data": lambda: tf.data.Dataset.from_tensor_slices(whole).batch(8),
+        "PyDataset": lambda: Batches(listed),
+        "torch": lambda: torch.utils.data.DataLoader(tensors, 8),
+    }
+    (fitted, expected), (swept, forms) = recording(), recording()
+    of_fit = make[kind]()
+    arguments = of_fit if isinstance(of_fit, tuple) else (of_fit,)
+    fitted.fit(**dict(zip(("x", "y", "sample_weight"), arguments, strict=False)), steps_per_epoch=3, verbose=0)
+    find_learning_rate(swept, make[kind](), **FEW)
+    assert forms
+    assert all(one == expected[0] for one in forms)
+    assert "train_step" not in vars(swept)
+
+
+def test_training_step_that_unpacks_two_parts() -> None:
+    class Unpacking(keras.Sequential):
+        def train_step(self, *state_and_data: Any) -> Any:
+            *_, data = state_and_data
+            _x, _y = data
+            return super().train_step(*state_and_data)
+
+    model = Unpacking([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    x, y = samples()
+    for batches in ((x, y), (x, y, None), [(x, y)], [[x, y]]):
+        assert len(find_learning_rate(model, batches, **FEW).losses) > 10
+
+
+@pytest.mark.tensorflow
+def test_strings() -> None:
+    texts, y = ["a b", "c d e", "b", "d a"] * 6, np.ones((24, 1), "float32")
+    layer = keras.layers.TextVectorization(10, output_sequence_length=4)
+    layer.adapt(texts)
+    model = keras.Sequential([layer, keras.layers.Embedding(10, 3), keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    strings = np.array(texts, dtype=object)
+    for x in (strings, keras.ops.convert_to_tensor(strings)):
+        assert len(find_learning_rate(model, (x, y), **FEW).losses) > 10
+    # `fit` refuses such lists too, as of an "Unrecognized data type".
+    with pytest.raises(ValueError, match="Unrecognized data type"):
+        model.fit(texts, y)
+    message = r"must hold arrays, as that of `fit` must\. Received: a str='a b'\. .* `np.array\(texts, dtype=object\)`"
+    for bad in ((texts, y), [(texts, y)]):
+        with pytest.raises(ValueError, match=message):
+            find_learning_rate(model, bad, **FEW)
+    model.fit(strings, y, verbose=0)
+
+
 def batches_of(arrays: Any, **options: Any) -> list[Array]:
     model, seen = scripted(loss_is_label=False)
     find_learning_rate(model, arrays, updates=UPDATES, **options)
@@ -263,6 +362,190 @@ def test_models_that_cannot_be_tested() -> None:
     several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(first, {".*bias": second}))
     with pytest.raises(ValueError, match=r"one rate of one optimizer\. Received: MultiOptimizer\. Compile with a"):
         find_learning_rate(network(several), samples())
+
+
+# Which optimizer
+
+
+class Rivals(keras.Model):
+    """Two weights, each trained by an optimizer of its own; no `call`, and an `optimizer` that trains nothing."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        super().__init__()
+        self.one, self.two = (self.add_weight(shape=(), initializer="zeros", name=name) for name in ("one", "two"))
+        self.first = first
+        self.pair = {"first": first, "others": [second]}
+        self.built = BACKEND != "tensorflow"  # There `fit` does not ask.
+
+    def train_step(self, *state_and_data: Any) -> Any:
+        loss = ops.convert_to_tensor(self.one) * 1.0
+        self.first.apply([ops.ones(())], [self.one])
+        self.pair["others"][0].apply([ops.ones(())], [self.two])
+        if BACKEND != "jax":
+            return {"loss": loss}
+        own = (self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, self.metrics_variables)
+        return {"loss": loss}, tuple([variable.value for variable in variables] for variables in own)
+
+
+def rivals(*, built: bool) -> tuple[Any, Any, Any]:
+    """Such a model, and its two optimizers."""
+    second = keras.optimizers.SGD(SGDRSchedule(1, 1, 0.1, steps_per_epoch=3), momentum=0.9, name="second")
+    first = keras.optimizers.SGD(0.1, name="first")
+    model = Rivals(first, second)
+    model.compile(keras.optimizers.Adam(name="idle"), run_eagerly=BACKEND == "jax", jit_compile=False)
+    if built:
+        model.train_on_batch(*samples())  # On JAX, `fit` takes a stateful step's variables away.
+        model.one.assign(0.0)
+    return model, first, second
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_the_optimizer_that_is_asked_for_is_swept_and_none_left_with_a_trace(built: bool) -> None:
+    model, first, second = rivals(built=built)
+    optimizers = [model.optimizer, first, second]
+    pair, were_built, before = model.pair, [each.built for each in optimizers], values(model.variables)
+    states = [values(each.variables) for each in optimizers]
+    result = find_learning_rate(model, samples(), optimizer=first, **FEW)
+    np.testing.assert_allclose(result.losses, -np.cumsum([0, *result.rates[:-1]]), rtol=FLOAT32, atol=1e-12)
+    assert (model.first, model.pair, model.optimizer) == (first, pair, optimizers[0])
+    assert model.pair["others"][0] is second
+    assert [each.built for each in optimizers] == were_built
+    assert_equal(values(model.variables), before)
+    for each, state_before in zip(optimizers, states, strict=True):
+        assert_equal(values(each.variables), state_before)
+    # The other one leaves the first at the rate it has.
+    tenth = find_learning_rate(model, samples(), optimizer=second, **FEW)
+    np.testing.assert_allclose(tenth.losses, -0.1 * np.arange(len(tenth.losses)), rtol=10 * FLOAT32)
+
+
+def test_an_optimizer_that_trains_nothing_is_refused() -> None:
+    model, first, _ = rivals(built=False)
+    message = (
+        "must sweep the rate of an optimizer that trains the model. Received: Adam 'idle', which made no update in 20 "
+        "batches. Pass optimizer=model.first or optimizer=model.pair['first'] or optimizer=model.pair['others'][0]."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_learning_rate(model, samples(), **FEW)
+    assert model.first is first
+    message = (
+        "`optimizer` must be one that the model holds: its own, or in an attribute. Received: SGD, with a model that "
+        "holds "
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_learning_rate(model, samples(), optimizer=keras.optimizers.SGD(), **FEW)
+    with pytest.raises(ValueError, match=r"model\.first, model\.pair\['first'\], model\.pair\['others'\]\[0\].* Pass"):
+        find_learning_rate(model, samples(), optimizer=keras.optimizers.SGD(), **FEW)
+    with pytest.raises(ValueError, match="Pass `optimizer`, one that the training step uses"):
+        find_learning_rate(Idle.made(), samples(), **FEW)
+
+
+class Idle(keras.Sequential):
+    """Its training step makes no update."""
+
+    def train_step(self, *state_and_data: Any) -> Any:
+        logs = {"loss": ops.ones(())}
+        return (logs, state_and_data[0]) if BACKEND == "jax" else logs
+
+    @classmethod
+    def made(cls) -> Any:
+        model = cls([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", loss="mse")
+        return model
+
+
+@pytest.mark.tensorflow
+def test_layers_that_only_the_training_step_would_build() -> None:
+    model, *_ = rivals(built=False)
+    model.later = keras.layers.Dense(1, name="later")
+    with pytest.raises(ValueError, match=r"without `call` must be built .* Received: not built=\['later'\]\. Begin"):
+        find_learning_rate(model, samples(), **FEW)
+
+
+class Wrapper(keras.optimizers.Optimizer):
+    """Leaves the updates to another optimizer, and has a rate of its own that nothing reads."""
+
+    def __init__(self, inner: Any, name: str = "wrapper") -> None:
+        super().__init__(learning_rate=1.0, name=name)
+        self._inner = inner
+
+    def build(self, variables: Any) -> None:
+        if not self.built:
+            self._inner.build(variables)
+            super().build(variables)
+
+    @property
+    def variables(self) -> Any:
+        return super().variables + self._inner.variables
+
+    def apply(self, gradients: Any, trainable_variables: Any = None) -> None:
+        if trainable_variables is not None:
+            self.build(trainable_variables)
+        self._inner.apply(gradients, trainable_variables)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"inner": keras.saving.serialize_keras_object(self._inner), "name": self.name}
+
+
+class Delegating(Wrapper):
+    @property
+    def learning_rate(self) -> Any:
+        return self._inner.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        self._inner.learning_rate = rate
+
+
+class Reading(Wrapper):
+    @property
+    def learning_rate(self) -> Any:
+        return self._inner.learning_rate
+
+
+class Doubling(Wrapper):
+    @property
+    def learning_rate(self) -> Any:
+        return 2 * self._inner.learning_rate
+
+
+class Forgetful(Wrapper):
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("rate", [0.1, SGDRSchedule(1, 1, 0.1, steps_per_epoch=3)], ids=["float", "schedule"])
+@pytest.mark.parametrize("wrapper", [Wrapper, Delegating, Reading])
+def test_the_optimizer_inside_a_wrapper_is_swept(wrapper: Any, rate: Any) -> None:
+    inner = keras.optimizers.SGD(rate)
+    model = probe(wrapper(wrapper(inner)), steps=UPDATES)
+    batches = list(zip(*(part[:, None] for part in data(UPDATES)), strict=True))
+    losses = find_learning_rate(model, batches, eta_min=1e-3, eta_max=0.5, **{**FEW, "updates": 40}).losses
+    applied = -np.geomspace(1e-3, 0.5, 40)[: len(losses) - UPDATES]
+    np.testing.assert_allclose(losses[UPDATES:], applied, rtol=FLOAT32)
+    assert model.optimizer._inner._inner is inner
+    assert int(values([inner.iterations])[0]) == 0
+
+
+def test_wrappers_that_cannot_be_swept() -> None:
+    inner = keras.optimizers.SGD(0.1)
+    message = r"must keep the learning rate .* Received: Doubling with learning_rate=1\.9\d*e-06, set to 1e-06\. Let"
+    with pytest.raises(ValueError, match=message):
+        find_learning_rate(small_model(Doubling(inner)), samples(), **FEW)
+    message = r"with copies of the optimizers.* Received: Forgetful, of which TypeError: .*inner.* Let its `get_con"
+    with pytest.raises(ValueError, match=message):
+        find_learning_rate(small_model(Forgetful(inner)), samples(), **FEW)
+
+
+def test_a_training_step_that_sets_the_rate_itself() -> None:
+    class Setting(keras.Sequential):
+        def train_on_batch(self, *batch: Any, **options: Any) -> Any:
+            self.optimizer.learning_rate = 0.25
+            return super().train_on_batch(*batch, **options)
+
+    model = Setting([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match=r"Received: SGD with learning_rate=0\.25, set to 1e-06\."):
+        find_learning_rate(model, samples(), **FEW)
 
 
 # No trace

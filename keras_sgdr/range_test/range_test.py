@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-import keras
 import numpy as np
 
-from keras_sgdr._checks import integer, invalid, is_number, positive, require
-from keras_sgdr._model_state import copy_of_optimizer, optimizer_replaced, random_state_restored
+from keras_sgdr._checks import integer, is_number, positive, require
+from keras_sgdr._model_state import random_state_restored
+from keras_sgdr.range_test.batches import Batch, build, given_as_in_fit, repeated, shuffled
+from keras_sgdr.range_test.swept_optimizer import SweptOptimizer, optimizers_replaced
 from keras_sgdr.schedules.exact import FloatArray
 
 __all__ = ["RangeTest", "find_learning_rate"]
 
-# `x, y, sample_weight` in NumPy's arrays; None for what is missing.
-Batch: TypeAlias = tuple[Any, Any, Any]
+# Batches in which an optimizer makes an update, if it trains the model; a generator's may wait for some of a critic's.
+_PATIENCE = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ def find_learning_rate(
     model: Any,
     data: Any,
     *,
+    optimizer: Any = None,
     eta_min: float = 1e-6,
     eta_max: float = 10.0,
     updates: int = 100,
@@ -93,10 +95,11 @@ def find_learning_rate(
 
     The model is left as it was, whatever happens: an exception in the data, Ctrl-C, a loss that is NaN. The updates are
     made by a copy of the optimizer, which begins in its state; the optimizer itself takes no part, be it built or
-    not, have it a float or a schedule as its rate. Weights, BatchNorm statistics, seeds and metrics are put back. The
-    next `fit` compiles its step anew. What Keras builds in a first `fit` is built here: the weights of a model that
-    was not, and its metrics. Building them, that `fit` would have drawn from the global random numbers too, so that one
-    which shuffles by these has another order than it would have had.
+    not, have it a float or a schedule as its rate. So it is with all optimizers that the model holds. Weights,
+    BatchNorm statistics, seeds and metrics are put back. The next `fit` compiles its step anew. What Keras builds in a
+    first `fit` is built here: the weights of a model that was not, and its metrics. Building them, that `fit` would
+    have drawn from the global random numbers too, so that one which shuffles by these has another order than it would
+    have had.
 
     Example:
 
@@ -110,7 +113,9 @@ def find_learning_rate(
         model: A compiled model.
         data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, shuffled here and cut into batches, all of
             `batch_size`. Or batches of such: a `tf.data.Dataset`, a `PyDataset`, a loader, a list; begun again when
-            they end.
+            they end. The training step is handed what `fit` would hand it.
+        optimizer: Which of several optimizers is swept, of a model whose own training step uses them: the object, an
+            attribute of the model. The others train at their own rates. None: `model.optimizer`.
         eta_min: Rate of the first update.
         eta_max: Rate of the last update, if the loss does not diverge before.
         updates: Number of updates, at most.
@@ -123,30 +128,34 @@ def find_learning_rate(
         Rates, losses and suggestions.
 
     Raises:
-        ValueError: If an argument is out of range, the model is not compiled or has several optimizers, the data do not
-            last, or the very first loss is not finite.
+        ValueError: If an argument is out of range, the model is not compiled or has a `MultiOptimizer`, the data are no
+            arrays or do not last, the optimizer makes no update or not at the rate that was set, or the very first loss
+            is not finite.
     """
     _check(eta_min, eta_max, updates, batch_size, smoothing)
-    batches = map(_as_arrays, _shuffled(data, batch_size, seed) if isinstance(data, tuple) else _repeated(data))
+    batches = shuffled(data, batch_size, seed) if isinstance(data, tuple) else repeated(data)
     with random_state_restored():
         first = next(batches)
-        if not model.built:
-            model(keras.tree.map_structure(keras.ops.convert_to_tensor, first[0]))
-        optimizer = copy_of_optimizer(model, float(eta_min))
-        with optimizer_replaced(model, optimizer):
+        build(model, first)
+        with optimizers_replaced(model, optimizer, float(eta_min)) as swept, given_as_in_fit(model) as train:
             rates = np.geomspace(eta_min, eta_max, updates)
-            return _sweep(model, optimizer, itertools.chain([first], batches), rates, smoothing)
+            return _sweep(train, swept, itertools.chain([first], batches), rates, smoothing)
 
 
-def _sweep(model: Any, optimizer: Any, batches: Iterable[Batch], rates: FloatArray, smoothing: float) -> RangeTest:
+def _sweep(
+    train: Callable[[Batch], Any], swept: SweptOptimizer, batches: Iterable[Batch], rates: FloatArray, smoothing: float
+) -> RangeTest:
     window = _window(smoothing)
     losses: list[float] = []
     points: list[FloatArray] = []  # Smoothed log rate and loss.
     mean, lowest = np.zeros(2), math.inf
     stopped: Literal["diverged", "not finite", "end"] = "end"
     for rate, batch in zip(rates.tolist(), batches, strict=False):
-        optimizer.learning_rate = rate
-        loss = _loss(model, batch)
+        swept.set(rate)
+        loss = train(batch)
+        swept.check_rate(rate)
+        if len(losses) + 1 == _PATIENCE:
+            swept.check_updates(_PATIENCE)
         if not math.isfinite(loss):
             stopped = "not finite"
             break
@@ -157,6 +166,8 @@ def _sweep(model: Any, optimizer: Any, batches: Iterable[Batch], rates: FloatArr
         if len(losses) > window and points[-1][1] > lowest + abs(np.mean(losses[:window])):
             stopped = "diverged"
             break
+    if len(losses) < _PATIENCE:
+        swept.check_updates(len(losses) + 1)
     require(bool(losses), "The first loss must be finite.", "loss", loss, "Look at the data, the loss and the weights.")
     log_rates, smoothed = np.array(points).T
     suggestions = _suggestions(log_rates, smoothed, np.array(losses), window)
@@ -201,56 +212,3 @@ def _suggestions(
     slopes = (smoothed[after] - smoothed[before]) / (log_rates[after] - log_rates[before])
     steepest = centres[np.argmin(slopes)]
     return math.exp(log_rates[steepest]), math.exp(log_rates[lowest]) / 10
-
-
-def _loss(model: Any, batch: Batch) -> float:
-    """The batch's loss, before the update that this makes."""
-    model.reset_metrics()  # Of which the loss is one, a running mean.
-    logs = model.train_on_batch(*batch, return_dict=True)
-    rule = 'The model\'s `train_step` must return its loss under the name of "loss".'
-    require("loss" in logs, rule, "train_step's keys", sorted(logs), "Add it to what `train_step` returns.")
-    return float(logs["loss"])
-
-
-def _repeated(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches, begun again whenever they end."""
-    while True:
-        batch = None
-        for batch in batches:
-            yield batch
-        if batch is None:
-            raise invalid(
-                "`data` must be batches that last for all updates, or can be begun again.",
-                f"data={batches!r}, which has no more",
-                "Pass arrays, a list or a data set, or fewer `updates`.",
-            )
-
-
-def _shuffled(arrays: tuple[Any, ...], batch_size: int, seed: int) -> Iterator[Any]:
-    """Batches of arrays, in a new order at every pass; samples too few for a batch are left out of a pass."""
-    arrays = _as_arrays(arrays)
-    sizes = sorted({len(array) for array in keras.tree.flatten(arrays) if array is not None})
-    rule = "`data` must be arrays of equally many samples, at least 1."
-    fix = "Pass `(x, y)` or `(x, y, sample_weight)`; a list, not a tuple, of batches."
-    require(len(sizes) == 1 and sizes[0] > 0, rule, "samples", sizes, fix)
-    random = np.random.default_rng(seed)
-    size = min(batch_size, sizes[0])
-    while True:
-        order = random.permutation(sizes[0])
-        for begin in range(0, sizes[0] - size + 1, size):
-            chosen = order[begin : begin + size]
-            yield tuple(
-                None if part is None else keras.tree.map_structure(lambda array, i=chosen: array[i], part)
-                for part in arrays
-            )
-
-
-def _as_arrays(batch: Any) -> Batch:
-    """A batch in NumPy's arrays, whichever framework's they were."""
-    parts = keras.utils.unpack_x_y_sample_weight(batch)
-    x, y, weight = (None if part is None else keras.tree.map_structure(_as_array, part) for part in parts)
-    return x, y, weight
-
-
-def _as_array(tensor: Any) -> Any:
-    return tensor if isinstance(tensor, np.ndarray) else keras.ops.convert_to_numpy(tensor)
