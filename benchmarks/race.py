@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_sgdr.callbacks.fit_context import move_to_front
+
 __all__ = ["Race", "Runner", "Seconds"]
 
 
@@ -39,9 +41,9 @@ class Runner:
     """
 
     def __init__(self, fit: Callable[[list[keras.callbacks.Callback]], Any], callbacks: Sequence[Any]) -> None:
-        first = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)
+        self._first = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)
         last = keras.callbacks.LambdaCallback(on_epoch_end=self._end)
-        self._fit, self._callbacks = fit, [first, *callbacks, last]
+        self._fit, self._callbacks = fit, [self._first, *callbacks, last]
         self._turn, self._waiting = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -71,6 +73,7 @@ class Runner:
             self._waiting.release()
 
     def _begin(self, epoch: int, logs: Any) -> None:
+        move_to_front(self._first)  # `SGDR` has gone there before it.
         # Only here is all work of the previous epoch done, which must not overlap with the next runner's epoch.
         self._waiting.release()
         self._turn.acquire()

@@ -74,6 +74,8 @@ class OptimizerSwap:
                 # TensorFlow traces a step twice that creates variables.
                 outer[0].build(model.trainable_variables)
             self.tables = [_table(slot, size) for slot in self.slots]
+        # Looked at before each batch.
+        self._places = [(vars(slot.optimizer), f"_{slot.name}", table) for slot, table in self._pairs()]
         for slot, table in self._pairs():
             table.refuse = self._refuse
             slot.set(table)
@@ -99,6 +101,7 @@ class OptimizerSwap:
         for slot, table in self._pairs():
             was_read = table.was_read
             table.fill(np.array([math.nan]))
+            table.place(0)
             if slot.name == "learning_rate" and not np.isnan(ops.convert_to_numpy(slot.optimizer.learning_rate)):
                 self.remove()
                 raise invalid(
@@ -113,14 +116,14 @@ class OptimizerSwap:
         if keras.config.backend() == "jax" and not self._is_state:
             self._is_state = True
             for slot, table in self._pairs():
-                slot.optimizer._variables.extend(table.state)
+                slot.optimizer._variables.append(table.ring)
 
     def _take_out_of_state(self) -> None:
         if self._is_state:
             self._is_state = False
             for slot, table in self._pairs():
                 held = slot.optimizer._variables
-                held[:] = [each for each in held if all(each is not ours for ours in table.state)]
+                held[:] = [each for each in held if each is not table.ring]
 
     def _keep_out_of_files(self, optimizers: list[Any]) -> None:
         def without_tables(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -142,9 +145,9 @@ class OptimizerSwap:
         Raises:
             ValueError: Naming what has.
         """
-        for slot, table in self._pairs():
-            if slot.present is not table:
-                raise _set_by("another callback", slot.name, slot.present)
+        for attributes, name, table in self._places:
+            if attributes[name] is not table:
+                raise _set_by("another callback", table.name, attributes[name])
 
     def check_own_values(self) -> None:
         """Check that nothing has set the variables that the tables replace, since this was called first.
@@ -173,6 +176,14 @@ class OptimizerSwap:
         self._unread = [(slot, table, _made(slot)) for slot, table in rates if not table.was_read]
         if self.step is not None:
             self.step.begin_epoch()
+
+    def updates(self) -> list[int]:
+        """Updates that were counted in the epoch, by table."""
+        counts: dict[int, int] = {}
+        for table in self.tables:
+            if id(table.counter) not in counts:
+                counts[id(table.counter)] = table.updates()
+        return [counts[id(table.counter)] for table in self.tables]
 
     def end_epoch(self, position: int) -> None:
         """Let the optimizers show the entries at `position` until the next epoch."""

@@ -21,9 +21,9 @@ class RateTable:
     Called without arguments, as Keras calls an optimizer's callable learning rate. Inside the training step it gives a
     tensor, outside a variable that cannot be set. The optimizer's own variable stays where it is, and is what is saved.
 
-    Table and offset are variables, so that a step compiled once serves every `fit`. On JAX, which compiles the values
-    of all variables but the model's and the optimizer's into the step, they are among the optimizer's: see
-    `OptimizerSwap`.
+    The entries lie in a ring: that of an update is at the optimizer's count of updates, modulo the size. So a step that
+    was compiled once serves every `fit`, and reads nothing but ring and count. On JAX, which compiles the values of all
+    variables but the model's and the optimizer's into the step, the ring is among the optimizer's: see `OptimizerSwap`.
 
     Args:
         name: What the optimizer calls it.
@@ -32,8 +32,8 @@ class RateTable:
         size: Number of entries at least.
 
     Attributes:
-        size: Number of entries.
-        state: The variables in which it is kept.
+        size: Number of entries, a power of two above the given one.
+        ring: The variable that holds them.
         was_read: Whether it was called since that was last set to False.
     """
 
@@ -41,58 +41,64 @@ class RateTable:
         self.name = name
         self.variable = variable
         self.counter = counter
-        # A power of two, so that a `fit` of other epochs is likely to need no other step.
-        self.size = 1 << max(size - 1, 1023).bit_length()
+        # With room for a `fit` of other epochs, which needs no other step then.
+        self.size = 1 << max(size, 1023).bit_length()
         self.was_read = False
         self.detach()
         # The counter's value in this step where the variable does not hold it: see `loss_scaling.count_batches`.
         self.count: Any = None
-        self._table = keras.Variable(
-            np.zeros(self.size), dtype=variable.dtype, trainable=False, autocast=False, name="rates"
-        )
-        self._offset = keras.Variable(0, dtype=counter.dtype, trainable=False, name="offset")
-        self.state = [self._table, self._offset]
+        zeros = np.zeros(self.size)
+        self.ring = keras.Variable(zeros, dtype=variable.dtype, trainable=False, autocast=False, name="rates")
         self._outside = _Rate(self)
         self._counted = 0
+        self._shift: int | None = None
 
     def detach(self) -> None:
         """Let go of the training that it was in."""
         # Called with name and value when something sets the learning rate; raises where that may not be.
         self.refuse: Callable[[str, Any], None] = lambda name, value: None
         self.is_in_step: Callable[[], bool] = lambda: False
+        self.held: float | None = None
 
     def __call__(self) -> Any:
         """The present entry, a scalar."""
         self.was_read = True
+        if self.is_in_step():
+            return self.entry()
         entry = self.entry()
-        return entry if self.is_in_step() or _is_symbolic(entry) else self._outside
+        return entry if _is_symbolic(entry) else self._outside
 
     def entry(self) -> Any:
         """The present entry, a scalar tensor."""
         count = ops.convert_to_tensor(self.counter) if self.count is None else self.count
-        return look_up(self._table, ops.convert_to_tensor(self._offset) + count)
+        return _at(self.ring, ops.bitwise_and(count, self.size - 1))
 
     def fill(self, entries: FloatArray) -> None:
-        """Put entries into the table, shape `(size,)` at most; the last one holds on."""
-        self._table.assign(np.pad(entries, (0, self.size - len(entries)), mode="edge"))
-        self._entries = ops.convert_to_numpy(self._table)
+        """Have these entries from the next `place` on, shape `(size,)` at most; the last one holds on."""
+        padded = np.pad(entries, (0, self.size - len(entries)), mode="edge")
+        self._entries = padded.astype(keras.backend.standardize_dtype(self.variable.dtype))
+        self._shift = None
 
     def place(self, position: int) -> None:
         """Let the next update have the entry at `position`."""
         self._counted = self._count()
-        self._offset.assign(position - self._counted)
+        self.held = None
+        shift = (self._counted - position) % self.size
+        if shift != self._shift:
+            self._shift = shift
+            self.ring.assign(np.roll(self._entries, shift))
 
     def updates(self) -> int:
         """Updates that were counted since `place`."""
         return self._count() - self._counted
 
     def hold(self, position: int) -> None:
-        """Give the entry at `position` from now on, until the next update."""
-        self._offset.assign(position - self._count())
+        """Show the entry at `position`, outside the step, until the next `place`."""
+        self.held = float(self._entries[position])
 
     def entries(self, first: int, stop: int) -> FloatArray:
         """Entries as the optimizer has them, in its precision."""
-        return self._entries[first:stop].copy()
+        return np.take(self._entries, np.arange(first, stop), mode="wrap")
 
     def _count(self) -> int:
         return int(ops.convert_to_numpy(self.counter))
@@ -116,7 +122,8 @@ class _Rate(keras.Variable):
 
     @property
     def value(self) -> Any:
-        return self._rates.entry()
+        held = self._rates.held
+        return self._rates.entry() if held is None else ops.convert_to_tensor(held, self.dtype)
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -140,9 +147,12 @@ class _Rate(keras.Variable):
 
 def look_up(table: Any, position: Any) -> Any:
     """A table's value at a position, a scalar tensor; before the first the first, after the last the last."""
-    position = ops.clip(position, 0, table.shape[0] - 1)
-    # `ops.take` would care for negative positions once more, at twice the cost.
-    return ops.reshape(ops.slice(ops.convert_to_tensor(table), ops.reshape(position, (1,)), (1,)), ())
+    return _at(table, ops.clip(position, 0, table.shape[0] - 1))
+
+
+def _at(table: Any, index: Any) -> Any:
+    # `ops.take` would care for negative positions, at twice the cost.
+    return ops.reshape(ops.slice(ops.convert_to_tensor(table), ops.reshape(index, (1,)), (1,)), ())
 
 
 def rate_as_written(variable: Any) -> float:

@@ -128,12 +128,13 @@ class Training:
         swap.check()
         swap.check_own_values()
         swap.check_reading()
-        batches = self._check_count(epoch)
-        updates = self._updates()
+        counts = swap.updates()
+        batches = self._check_count(epoch, counts)
+        updates = self._updates(counts[0])
         last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
         swap.end_epoch(last)
         self._record(epoch, metrics, batches, updates)
-        self._keep_applied()
+        self._keep_applied(updates)
         self._epochs_run += 1
         if updates or not self._logged:
             self._logged = [
@@ -148,7 +149,7 @@ class Training:
 
     def batches_run(self) -> int:
         """Batches of the present epoch that were run, 0 where the updates fit no number of batches."""
-        return self._count(short=True) or 0
+        return self._batches(self._swap.tables[0].updates(), short=True) or 0
 
     @property
     def rates(self) -> FloatArray:
@@ -194,20 +195,18 @@ class Training:
 
     # What was run.
 
-    def _count(self, *, short: bool) -> int | None:
-        updates = self._swap.tables[0].updates()
+    def _batches(self, updates: int, *, short: bool) -> int | None:
         return batches_run(updates, self._swap.step, self._per_batch, self._steps, short=short)
 
-    def _check_count(self, epoch: int) -> int:
+    def _check_count(self, epoch: int, counts: list[int]) -> int:
         """The batches that were run, if they and the updates are those that the schedule was made for."""
         swap, steps, step = self._swap, self._steps, self._swap.step
         # An execution that has found fewer batches is told from a step that makes fewer updates by the epoch before.
-        batches = self._count(short=self._epochs_run > 0)
+        batches = self._batches(counts[0], short=self._epochs_run > 0)
         executed = step.batches if step is not None and step.batches else (steps or 0)
         if steps is not None and step is not None and steps < executed < steps + step.last:
             executed = steps  # The last execution had room for more.
-        for slot, table in zip(swap.slots, swap.tables, strict=True):
-            updates = table.updates()
+        for slot, updates in zip(swap.slots, counts, strict=True):
             fits = batches is not None and batches == batches_run(updates, step, self._per_batch, batches, short=False)
             fits &= bool(updates) or not swap.by_hand
             if executed and not fits and not (self._holds and updates):
@@ -218,20 +217,21 @@ class Training:
             refuse_length(batches, steps, epoch, from_fit=self._steps_from_fit)
         return batches
 
-    def _updates(self) -> int:
+    def _updates(self, counted: int) -> int:
         """Updates of the epoch, without an attempt that found no data."""
-        updates, batches = self._swap.tables[0].updates(), self._count(short=True)
-        return updates if batches is None else min(updates, math.ceil(batches * self._per_batch))
+        batches = self._batches(counted, short=True)
+        return counted if batches is None else min(counted, math.ceil(batches * self._per_batch))
 
-    def _present(self) -> list[FloatArray]:
+    def _present(self, updates: int | None = None) -> list[FloatArray]:
         """The rates of the present epoch that were applied so far, if there is one."""
         if self._epoch is None:
             return []
-        table, first, updates = self._swap.tables[0], self._first_entry(self._epoch), self._updates()
+        table, first = self._swap.tables[0], self._first_entry(self._epoch)
+        updates = self._updates(table.updates()) if updates is None else updates
         return [np.repeat(table.entries(0, 1), updates) if self._holds else table.entries(first, first + updates)]
 
-    def _keep_applied(self) -> None:
-        self._applied += self._present()
+    def _keep_applied(self, updates: int | None = None) -> None:
+        self._applied += self._present(updates)
         self._epoch = None
 
     # The record of it.
