@@ -8,9 +8,8 @@ from keras_sgdr.snapshots.manifest import (
     Manifest,
     Snapshot,
     SnapshotError,
-    architecture,
-    weights_alone,
 )
+from keras_sgdr.snapshots.model_weights import architecture, weights_alone
 from keras_sgdr.snapshots.scores import Mode, Report, Scores, higher_is_better, scores
 
 __all__ = [
