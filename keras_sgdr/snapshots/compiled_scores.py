@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -22,20 +25,13 @@ class CompiledScores:
     """
 
     def __init__(self, model: Any) -> None:
-        compiled = model._compile_config.config  # Public only as what can be saved, which a user's function cannot.
-        self._judge = _Given()
-        if hasattr(model, "output_names"):
-            self._judge.output_names = list(model.output_names)
-        self._judge.compile(
-            loss=model.loss,
-            loss_weights=compiled.get("loss_weights"),
-            metrics=_anew(compiled.get("metrics")),
-            weighted_metrics=_anew(compiled.get("weighted_metrics")),
-            run_eagerly=True,  # A compilation takes longer than what it would save.
-        )
+        self._model = model
 
-    def __call__(self, outputs: Any, targets: Targets, batch_size: int) -> dict[str, float]:
+    def __call__(self, outputs: Any, targets: Targets, batch_size: int) -> dict[str, Any]:
         """Loss and metrics by name, as of `model.evaluate(..., return_dict=True)`."""
+        return _without_strategy(lambda: self._evaluate(outputs, targets, batch_size))
+
+    def _evaluate(self, outputs: Any, targets: Targets, batch_size: int) -> dict[str, Any]:
         scores = self._judge.evaluate(
             keras.tree.map_structure(lambda array: np.asarray(array, "float32"), outputs),
             targets.labels,
@@ -45,6 +41,22 @@ class CompiledScores:
             return_dict=True,
         )
         return {name: _number(value) for name, value in scores.items()}
+
+    @functools.cached_property
+    def _judge(self) -> Any:
+        model = self._model
+        judge = _Given(name="outputs", dtype="float32")
+        if hasattr(model, "output_names"):
+            judge.output_names = list(model.output_names)
+        compiled = model._compile_config.config  # Public only as what can be saved, which a user's function cannot.
+        judge.compile(
+            loss=model.loss,
+            loss_weights=compiled.get("loss_weights"),
+            metrics=_anew(compiled.get("metrics")),
+            weighted_metrics=_anew(compiled.get("weighted_metrics")),
+            run_eagerly=True,  # A compilation takes longer than what it would save.
+        )
+        return judge
 
 
 class _Given(keras.Model):
@@ -67,3 +79,18 @@ def _anew(metrics: Any) -> Any:
 def _number(value: Any) -> Any:
     array = np.asarray(keras.ops.convert_to_numpy(value))
     return float(array) if array.ndim == 0 else array
+
+
+def _without_strategy(evaluate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Evaluate outside the scope of a distribution strategy, where there is one.
+
+    Under it, Keras evaluates no batch that the replicas cannot share evenly.
+    """
+    if keras.config.backend() != "tensorflow":
+        return evaluate()
+    import tensorflow as tf
+
+    if not tf.distribute.has_strategy():
+        return evaluate()
+    with ThreadPoolExecutor(1) as thread:  # Scopes are those of a thread.
+        return thread.submit(evaluate).result()

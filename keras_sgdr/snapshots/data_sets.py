@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_sgdr._checks import invalid, require
 
-__all__ = ["Targets", "input_batches", "same_at_each_pass", "text_as_tensors"]
+__all__ = ["Targets", "input_batches", "same_at_each_pass", "text_as_arrays"]
 
 
 class Targets(NamedTuple):
@@ -63,21 +63,24 @@ def same_at_each_pass(x: Any, y: Any = None, *, labelled: bool = False) -> Itera
         raise _not_the_same(x)
 
 
-def text_as_tensors(x: Any) -> Any:
-    """The same data, on TensorFlow with tensors in place of lists and arrays of text, which its models take."""
-    if keras.config.backend() != "tensorflow":
-        return x
+def text_as_arrays(x: Any) -> Any:
+    """The same data with arrays in place of lists of text; on TensorFlow tensors, also in place of arrays of text.
+
+    They are what its models take: NumPy's of two dimensions they do not.
+    """
     if isinstance(x, dict):
-        return {name: text_as_tensors(each) for name, each in x.items()}
+        return {name: text_as_arrays(each) for name, each in x.items()}
     if isinstance(x, list | tuple) and not all(isinstance(leaf, str | bytes) for leaf in keras.tree.flatten(x)):
-        return type(x)(text_as_tensors(each) for each in x) if type(x) in (list, tuple) else x
+        return type(x)(text_as_arrays(each) for each in x) if type(x) in (list, tuple) else x
+    if isinstance(x, list | tuple) and x:
+        x = np.array(x, object)
     is_text = isinstance(x, np.ndarray) and (
         x.dtype.kind in "US" or (x.dtype == object and all(isinstance(each, str | bytes) for each in x.flat))
     )
-    if (is_text and x.size) or (isinstance(x, list | tuple) and x):
+    if is_text and keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.convert_to_tensor(x)
+        return tf.convert_to_tensor(x, tf.string)
     return x
 
 

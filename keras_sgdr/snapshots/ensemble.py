@@ -22,7 +22,7 @@ from keras_sgdr._checks import integer, is_integer, is_number, one_of, require
 from keras_sgdr._model_state import variables_restored
 from keras_sgdr.snapshots.batch_norm import estimate_statistics
 from keras_sgdr.snapshots.compiled_scores import CompiledScores
-from keras_sgdr.snapshots.data_sets import Targets, input_batches, same_at_each_pass, text_as_tensors
+from keras_sgdr.snapshots.data_sets import Targets, input_batches, same_at_each_pass, text_as_arrays
 from keras_sgdr.snapshots.export import as_one_model
 from keras_sgdr.snapshots.manifest import MANIFEST, Manifest, Snapshot
 from keras_sgdr.snapshots.model_weights import load_weights
@@ -149,7 +149,7 @@ class SnapshotEnsemble:
             SnapshotError: If a member's file is missing or damaged.
             ValueError: If a data set brought other batches at another pass.
         """
-        x = text_as_tensors(x)
+        x = text_as_arrays(x)
         with variables_restored(self.model), same_at_each_pass(x) as targets:
             outputs = (self._given.probabilities(raw) for raw in self._outputs(x, targets.samples, batch_size))
             return mean_of(self.shares, outputs)
@@ -176,7 +176,7 @@ class SnapshotEnsemble:
             ValueError: If the labels are not those of the model, the data has none, or a data set brought other batches
                 at another pass.
         """
-        x = text_as_tensors(x)
+        x = text_as_arrays(x)
         members: list[Measured] = []
         classes: list[Array] = []
 
@@ -219,7 +219,7 @@ class SnapshotEnsemble:
                     mean[index] = mean[index] + share * weight.astype("float64") if is_float else weight
         self.model.set_weights(mean)
         if x is not None:
-            estimate_statistics(self.model, input_batches(text_as_tensors(x), batch_size))
+            estimate_statistics(self.model, input_batches(text_as_arrays(x), batch_size))
         return self.model
 
     def to_model(self) -> Any:
@@ -281,7 +281,7 @@ class SnapshotEnsemble:
         rule, fix = 'select="greedy" must have data to choose by.', "Pass data=(x, y) that was not trained on."
         require(data is not None, rule, "data", data, fix)
         x, y = data if isinstance(data, tuple) else (data, None)
-        x = text_as_tensors(x)
+        x = text_as_arrays(x)
         with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as targets:
             raw = self._outputs(x, targets.samples, batch_size)
             outputs = [self._given.probabilities(output, precise=True) for output in raw]
