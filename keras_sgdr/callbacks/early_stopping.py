@@ -74,6 +74,15 @@ class CycleEarlyStopping(CycleCallback):
         super().on_train_begin(logs)
         self._reset()
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._validated: list[Any] | None = None
+
+    # Not in `on_test_begin`: callbacks that are called after this one may put other weights into the model.
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.restore_best_weights and self._validated is None and self._completed():
+            self._validated = self.model.get_weights()
+
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
         number = end.cycle.index + 1
         if self.monitor not in logs:
@@ -88,7 +97,8 @@ class CycleEarlyStopping(CycleCallback):
         better = self._sign * (self.best - value) > self.min_delta or math.isnan(self.best)
         if better and not math.isnan(value):
             self.best, self.best_cycle = value, number
-            self._best_weights = self.model.get_weights() if self.restore_best_weights else None
+            if self.restore_best_weights:
+                self._best_weights = self._validated or self.model.get_weights()
             self._waited = 0
             return
         self._waited += 1

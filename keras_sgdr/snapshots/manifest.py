@@ -114,13 +114,7 @@ class Manifest:
         """
         path = Path(directory).absolute() / MANIFEST
         try:
-            content = read_sealed(path.read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise ValueError(f"format {content['format']!r}, where this version reads {_FORMAT}")
-            snapshots = [_from_json(entry) for entry in content["snapshots"]]
-            if len({snapshot.cycle for snapshot in snapshots}) < len(snapshots):
-                raise ValueError("a cycle is listed twice")
-            return cls(path.parent, str(content["schedule"]), snapshots, str(content["monitor"]), content["mode"])
+            return cls.from_text(path.parent, path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise SnapshotError(
                 f"A folder of snapshots has a `{MANIFEST}`. Received: {str(path.parent)!r}, which has none. "
@@ -132,10 +126,26 @@ class Manifest:
                 "Restore it from a copy."
             ) from error
 
+    @classmethod
+    def from_text(cls, directory: Path, text: str) -> Self:
+        """The manifest of a folder from the text of its file, whatever is wrong with it an error."""
+        content = read_sealed(text)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format {content['format']!r}, where this version reads {_FORMAT}")
+        snapshots = [_from_json(entry) for entry in content["snapshots"]]
+        if len({snapshot.cycle for snapshot in snapshots}) < len(snapshots):
+            raise ValueError("a cycle is listed twice")
+        return cls(directory, str(content["schedule"]), snapshots, str(content["monitor"]), content["mode"])
+
+    @property
+    def text(self) -> str:
+        """The text of its file."""
+        head = {"format": _FORMAT, "schedule": self.schedule, "monitor": self.monitor, "mode": self.mode}
+        return sealed({**head, "snapshots": [_to_json(snapshot) for snapshot in self.snapshots]})
+
     def write(self) -> None:
         """Write the manifest, whole or not at all."""
-        head = {"format": _FORMAT, "schedule": self.schedule, "monitor": self.monitor, "mode": self.mode}
-        text = sealed({**head, "snapshots": [_to_json(snapshot) for snapshot in self.snapshots]})
+        text = self.text
         replace_file(self.directory / MANIFEST, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
     def add(self, snapshot: Snapshot, save: Callable[[str], object]) -> Snapshot:
