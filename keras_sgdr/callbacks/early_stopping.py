@@ -9,7 +9,7 @@ from typing import Any
 from keras_sgdr._checks import at_least, integer
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import Mode, higher_is_better
+from keras_sgdr.snapshots import Mode, higher_is_better, processes_of
 
 __all__ = ["CycleEarlyStopping"]
 
@@ -72,6 +72,7 @@ class CycleEarlyStopping(CycleCallback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        self._processes = processes_of(self.model)
         self._reset()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -85,7 +86,9 @@ class CycleEarlyStopping(CycleCallback):
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
         number = end.cycle.index + 1
-        if self.monitor not in logs:
+        # Of several processes, each of which may have validated on other data, one judges: all are to stop, or none.
+        found = self._processes.by_one(lambda: float(logs[self.monitor]) if self.monitor in logs else None)
+        if found is None:
             # A warning: an error would end a training that has come this far.
             warnings.warn(
                 f"`monitor` must be a metric of a cycle's end. Received: monitor={self.monitor!r}, which cycle "
@@ -93,7 +96,7 @@ class CycleEarlyStopping(CycleCallback):
                 stacklevel=2,
             )
             return
-        value = float(logs[self.monitor])
+        value = float(found)
         better = self._sign * (self.best - value) > self.min_delta or math.isnan(self.best)
         if better and not math.isnan(value):
             self.best, self.best_cycle = value, number

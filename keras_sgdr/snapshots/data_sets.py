@@ -113,19 +113,25 @@ def _targets_and_checksum(data: Any) -> tuple[Targets, int]:
     for batch in _batches(data):
         inputs, label, weight = keras.utils.unpack_x_y_sample_weight(batch)
         count += 1
-        leaves = keras.tree.flatten(inputs)
-        samples += len(leaves[0])
         for all_of_them, one in ((labels, label), (weights, weight)):
             if one is not None:
-                all_of_them.append(keras.tree.map_structure(ops.convert_to_numpy, one))
-        for leaf in leaves:
-            array = ops.convert_to_numpy(leaf)
+                all_of_them.append(keras.tree.map_structure(_array, one))
+        arrays = [_array(leaf) for leaf in keras.tree.flatten(inputs)]
+        samples += len(arrays[0])
+        for array in arrays:
             content = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
             checksum = zlib.crc32(content, checksum)
     rule = "A data set must hold batches, all with labels or all without."
     alike = len(labels) in (0, count) and len(weights) in (0, count)
     require(count > 0 and alike, rule, "batches", count, "Pass a data set that is not empty.")
     return Targets(samples, _joined(labels), _joined(weights)), checksum
+
+
+def _array(leaf: Any) -> Any:
+    parts = getattr(leaf, "values", None)
+    if isinstance(parts, tuple):  # Of a batch that a distribution strategy has split among its replicas.
+        return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+    return ops.convert_to_numpy(leaf)
 
 
 def _joined(batches: list[Any]) -> Any:

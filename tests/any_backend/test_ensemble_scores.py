@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_sgdr import SnapshotEnsemble
+from keras_sgdr.snapshots import scores
 from tests.support.members import SAMPLES, Array, X, Y, load_member, outputs_of_members, save_members, sigmoid, softmax
 
 # float32: sums of the members' outputs in another order.
@@ -56,12 +58,29 @@ def test_a_regression_is_scored_by_its_own_loss_and_metrics(tmp_path: Path) -> N
     assert "mae" in str(report).splitlines()[0]
 
 
+def chosen(outputs: list[Array], loss: Callable[[Array], float]) -> list[int]:
+    """Numbers of the members that "greedy" is to choose."""
+
+    def together(members: list[int]) -> float:
+        return loss(np.mean([outputs[member] for member in members], axis=0))
+
+    members: list[int] = []
+    for number in np.argsort([together([number]) for number in range(len(outputs))]).tolist():
+        if not members or together([*members, number]) < together(members):
+            members.append(number)
+    return sorted(members)
+
+
 def test_greedy_goes_by_the_loss_of_a_regression(tmp_path: Path) -> None:
     model = dense(3, "sigmoid", loss="mse")
     outputs = outputs_of_members(save_members(tmp_path, model, losses=[1, 2, 3, 4]), model)
-    for number in (1, 3):  # Which is exactly right, so that no other lowers its loss.
-        ensemble = SnapshotEnsemble.load(tmp_path, model, "greedy", data=(X, outputs[number]))
-        assert [member.cycle for member in ensemble.members] == [number + 1]
+    targets = outputs[0] * np.array([0.3, 0.6, 0.9], "float32")
+    ensemble = SnapshotEnsemble.load(tmp_path, model, "greedy", data=(X, targets))
+    expected = chosen(outputs, lambda mean: float(np.mean((mean - targets) ** 2)))
+    assert [member.cycle - 1 for member in ensemble.members] == expected
+    # The control: as scores of classes they would have chosen others.
+    classes = targets.argmax(axis=1)
+    assert chosen(outputs, lambda mean: scores(mean, classes)[0].loss) != expected
 
 
 @pytest.mark.parametrize("logits", [True, False])

@@ -180,7 +180,7 @@ def test_under_a_strategy_an_ensemble_predicts_as_without_it(tmp_path: Path) -> 
     with np.load(path) as results:
         assert results["replicas"] == 2
         pairs = [name.removesuffix("/alone") for name in results if name.endswith("/alone")]
-        assert len(pairs) == 16
+        assert len(pairs) == 20
         for name in pairs:
             np.testing.assert_allclose(results[f"{name}/mirrored"], results[f"{name}/alone"], rtol=1e-5, atol=1e-6)
 

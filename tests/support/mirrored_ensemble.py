@@ -40,10 +40,18 @@ def network(loss: Any) -> Any:
     return model
 
 
-def cases() -> Iterator[tuple[str, int, int, Any]]:
+def cases(strategy: Any) -> Iterator[tuple[str, int, int, Any]]:
     for samples, size in ((1, 32), (4, 32), (7, 3), (7, 2)):
         yield "arrays", samples, size, X[:samples]
         yield "tf.data", samples, size, tf.data.Dataset.from_tensor_slices((X[:samples], Y[:samples])).batch(size)
+        yield (
+            "distributed",
+            samples,
+            size,
+            strategy.experimental_distribute_dataset(
+                tf.data.Dataset.from_tensor_slices((X[:samples], Y[:samples])).batch(size)
+            ),
+        )
         yield "PyDataset", samples, size, Batches(samples, size)
 
 
@@ -61,9 +69,10 @@ def main(path: str) -> None:
         folder = Path(tempfile.mkdtemp())
         alone = network(loss)
         save_members(folder, alone, losses=[1, 2])
+        strategies = {"mirrored": strategy, "alone": tf.distribute.get_strategy()}
         ensembles = {"mirrored": SnapshotEnsemble.load(folder, mirrored), "alone": SnapshotEnsemble.load(folder, alone)}
         for where, ensemble in ensembles.items():
-            for kind, samples, size, data in cases() if name == "classes" else ():
+            for kind, samples, size, data in cases(strategies[where]) if name == "classes" else ():
                 results[f"{name}/{kind}/{samples}/{size}/{where}"] = ensemble.predict(data, batch_size=size)
             y = Y if name == "classes" else TARGETS
             score = ensemble.evaluate(X[:7], y[:7])

@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import pytest
 
-from keras_sgdr import SGDR
-from keras_sgdr.callbacks import SnapshotCheckpoint, snapshot_checkpoint
+from keras_sgdr import SGDR, CycleEarlyStopping
+from keras_sgdr.callbacks import SnapshotCheckpoint, early_stopping, snapshot_checkpoint
 from keras_sgdr.snapshots import MANIFEST, Manifest, processes
 from tests.support.probe import sgdr
 from tests.support.small_model import small_data, small_model, train
@@ -185,3 +185,21 @@ def test_another_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path / "other"))
     assert not (tmp_path / "other" / MANIFEST).exists()
+
+
+def test_all_stop_where_the_process_that_writes_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: list[str] = []
+
+    def trained(judged: list[float], found: Any) -> CycleEarlyStopping:
+        monkeypatch.setattr(early_stopping, "processes_of", lambda model: found)
+        stopping = CycleEarlyStopping()
+        train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), Judge(judged), stopping, epochs=4)
+        return stopping
+
+    def share(text: str) -> str:
+        shared.append(text)
+        return text
+
+    assert trained([1, 2, 3, 4], processes._Several(True, share)).stopped_cycle == 2
+    follower = trained([4, 3, 2, 1], processes._Several(False, lambda _: shared.pop(0)))
+    assert (follower.stopped_cycle, follower.best_cycle, follower.best, shared) == (2, 1, 1, [])
