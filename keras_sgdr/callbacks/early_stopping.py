@@ -68,6 +68,7 @@ class CycleEarlyStopping(CycleCallback):
         self.stopped_cycle: int | None = None
         self.last_weights: list[Any] | None = None
         self._best_weights: list[Any] | None = None
+        self._validated: list[Any] | None = None
         self._waited = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -77,11 +78,11 @@ class CycleEarlyStopping(CycleCallback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
-        self._validated: list[Any] | None = None
+        self._validated = None
 
     # Not in `on_test_begin`: callbacks that are called after this one may put other weights into the model.
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.restore_best_weights and self._validated is None and self._completed():
+        if self._ends and self.restore_best_weights and self._validated is None and self._completed():
             self._validated = self.model.get_weights()
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:

@@ -93,6 +93,7 @@ class SnapshotCheckpoint(CycleCallback):
         self.monitor, self.mode = monitor, mode
         self.resume = resume
         self.verbose = verbose
+        self._due: list[CycleEnd] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -100,7 +101,7 @@ class SnapshotCheckpoint(CycleCallback):
         self._checked = False
         self._saved: set[int] = set()
         self._refused: set[int] = set()
-        self._due: list[CycleEnd] = []
+        self._due = []
         self._processes = processes_of(self.model)
         self._by_one(self._find)
         self._sgdr.snapshot_folder = self.directory
@@ -168,13 +169,15 @@ class SnapshotCheckpoint(CycleCallback):
                     self._save(end, {})
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._due, self._training_means = self._completed(), self._running_means()
+        if self._ends:
+            self._due, self._training_means = self._completed(), self._running_means()
 
     # Not before: callbacks that are called after this one may put other weights into the model to be validated.
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         due, self._due = self._due, []
-        for end in due:
-            self._by_one(lambda end=end: self._save(end, self._training_means))  # type: ignore[misc]
+        # The others hear of it at the end of the epoch: they may not validate.
+        for end in due if due and self._processes.writes else ():
+            self._save(end, self._training_means)
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}

@@ -77,3 +77,14 @@ def test_what_was_validated_is_restored(first: bool) -> None:
     train(model, SGDR(1, 1), judge, *callbacks, best, epochs=EPOCHS, validation_data=(x, y))
     assert stopping.stopped_cycle == 2
     assert_equal(model.get_weights(), best.weights)
+
+
+def test_an_evaluation_outside_a_training_saves_nothing(tmp_path: Path) -> None:
+    model = averaging()
+    callbacks = [SnapshotCheckpoint(tmp_path), CycleEarlyStopping()]
+    model.evaluate(*small_data(), verbose=0, callbacks=callbacks)
+    assert list(tmp_path.iterdir()) == []
+    train(model, SGDR(1, 1), *callbacks, epochs=1, validation_data=small_data())
+    before = (tmp_path / "snapshots.json").read_bytes()
+    model.evaluate(*small_data(), verbose=0, callbacks=callbacks)
+    assert (tmp_path / "snapshots.json").read_bytes() == before
