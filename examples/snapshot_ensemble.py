@@ -201,7 +201,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     report = Report(result["cycles"], members, Scores(*result["scores"][SNAPSHOT]), np.array(result["disagreement"]))
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     for axes, score in zip(figure.subplots(1, 3), ("loss", "accuracy", "calibration_error"), strict=True):
-        plot_ensemble(report, axes, score=score)  # type: ignore[arg-type]
+        plot_ensemble(report, axes, score=score)
     figure.savefig(path, dpi=150)
 
 

@@ -66,7 +66,8 @@ def one_of(name: str, value: object, allowed: Collection[object]) -> None:
     """Require one of a few values."""
     *others, last = [f'"{option}"' if isinstance(option, str) else str(option) for option in allowed]
     valid = any(type(value) is type(option) and value == option for option in allowed)
-    require(valid, f"`{name}` must be {', '.join(others)} or {last}.", name, value, "Pass one of them.")
+    choice = f"{', '.join(others)} or {last}" if others else last
+    require(valid, f"`{name}` must be {choice}.", name, value, "Pass one of them." if others else "Pass it.")
 
 
 def is_number(value: Any) -> bool:

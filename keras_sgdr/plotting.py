@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -168,15 +168,13 @@ def plot_range_test(result: RangeTest, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_ensemble(
-    report: Report, ax: Axes | None = None, *, score: Literal["loss", "accuracy", "calibration_error"] = "loss"
-) -> Axes:
+def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss") -> Axes:
     """Draw a score of each member, as a point at its cycle, and of the ensemble, as a horizontal line.
 
     Args:
         report: What `SnapshotEnsemble.report` returned.
         ax: Axes to draw on; new ones if None.
-        score: Which of `Scores`.
+        score: Which of `Scores`; of a model that is no classifier, which of its loss and metrics.
 
     Returns:
         The axes drawn on.
@@ -185,10 +183,13 @@ def plot_ensemble(
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If there is no such score.
     """
-    one_of("score", score, Scores._fields)
+    *members, ensemble = [
+        row._asdict() if isinstance(row, Scores) else row for row in (*report.members, report.ensemble)
+    ]
+    one_of("score", score, list(ensemble))
     ax = _new_axes() if ax is None else ax
-    ax.plot(report.cycles, [getattr(member, score) for member in report.members], "o-", color="0.5", label="member")
-    ax.axhline(getattr(report.ensemble, score), color="black", linestyle="--", label="ensemble")
+    ax.plot(report.cycles, [member[score] for member in members], "o-", color="0.5", label="member")
+    ax.axhline(ensemble[score], color="black", linestyle="--", label="ensemble")
     ax.set_xticks(report.cycles)
     ax.set_xlabel("Cycle")
     ax.set_ylabel(score.replace("_", " ").capitalize())

@@ -180,4 +180,16 @@ def test_ensemble_shows_members_and_mean() -> None:
     assert set(np.asarray(mean.get_ydata())) == {0.95}
     assert plt.gca().get_ylabel() == "Accuracy"
     with pytest.raises(ValueError, match=r'`score` must be "loss", .* or "calibration_error". Received: score=\'f1\''):
-        plot_ensemble(report, score="f1")  # type: ignore[arg-type]
+        plot_ensemble(report, score="f1")
+
+
+def test_ensemble_that_is_no_classifier() -> None:
+    report = Report([2, 3], [{"loss": 0.4, "mae": 0.5}, {"loss": 0.3, "mae": 0.2}], {"loss": 0.2, "mae": 0.1}, None)
+    member, mean = plot_ensemble(report, score="mae").lines
+    np.testing.assert_array_equal(np.asarray(member.get_xydata()), [[2, 0.5], [3, 0.2]])
+    assert set(np.asarray(mean.get_ydata())) == {0.1}
+    with pytest.raises(ValueError, match=r'`score` must be "loss" or "mae". Received: score=\'accuracy\''):
+        plot_ensemble(report, score="accuracy")
+    only = Report([2], [{"loss": 0.4}], {"loss": 0.2}, None)
+    with pytest.raises(ValueError, match=r'`score` must be "loss". Received: score=\'mae\'. Pass it.'):
+        plot_ensemble(only, score="mae")

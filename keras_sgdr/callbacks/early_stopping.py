@@ -9,7 +9,7 @@ from typing import Any
 from keras_sgdr._checks import at_least, integer
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import Mode, higher_is_better
+from keras_sgdr.snapshots import Mode, higher_is_better, processes_of
 
 __all__ = ["CycleEarlyStopping"]
 
@@ -68,15 +68,28 @@ class CycleEarlyStopping(CycleCallback):
         self.stopped_cycle: int | None = None
         self.last_weights: list[Any] | None = None
         self._best_weights: list[Any] | None = None
+        self._validated: list[Any] | None = None
         self._waited = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        self._processes = processes_of(self.model)
         self._reset()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._validated = None
+
+    # Not in `on_test_begin`: callbacks that are called after this one may put other weights into the model.
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._ends and self.restore_best_weights and self._validated is None and self._completed():
+            self._validated = self.model.get_weights()
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
         number = end.cycle.index + 1
-        if self.monitor not in logs:
+        # Of several processes, each of which may have validated on other data, one judges: all are to stop, or none.
+        found = self._processes.by_one(lambda: float(logs[self.monitor]) if self.monitor in logs else None)
+        if found is None:
             # A warning: an error would end a training that has come this far.
             warnings.warn(
                 f"`monitor` must be a metric of a cycle's end. Received: monitor={self.monitor!r}, which cycle "
@@ -84,11 +97,12 @@ class CycleEarlyStopping(CycleCallback):
                 stacklevel=2,
             )
             return
-        value = float(logs[self.monitor])
+        value = float(found)
         better = self._sign * (self.best - value) > self.min_delta or math.isnan(self.best)
         if better and not math.isnan(value):
             self.best, self.best_cycle = value, number
-            self._best_weights = self.model.get_weights() if self.restore_best_weights else None
+            if self.restore_best_weights:
+                self._best_weights = self._validated or self.model.get_weights()
             self._waited = 0
             return
         self._waited += 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from keras import ops
 
 from keras_sgdr._checks import invalid, is_integer, require
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
+from keras_sgdr.callbacks.fit_context import other_callbacks
 from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.snapshots import (
     FILES,
@@ -26,6 +28,7 @@ from keras_sgdr.snapshots import (
     Snapshot,
     architecture,
     higher_is_better,
+    processes_of,
     weights_alone,
 )
 
@@ -38,8 +41,13 @@ class SnapshotCheckpoint(CycleCallback):
     Writes `cycle-003_epoch-0070.weights.h5` and so on, and `snapshots.json`, which lists whole files only, whenever the
     process ends: see `keras_sgdr.snapshots`. A cycle that ends inside an epoch is saved there. One that ends with an
     epoch is saved before the validation, which may be interrupted, and gets its metrics after it. A cycle whose loss
-    or weights are not finite is not saved, and a warning says so. (With `use_ema=True` in the optimizer, Keras puts the
-    averages into the model after the last epoch's end, and so after the last snapshot.)
+    or weights are not finite is not saved, and a warning says so.
+
+    What is saved is what is validated: with `keras.callbacks.SwapEMAWeights` the averages, before it or after it in the
+    list. (With `use_ema=True` in the optimizer alone, Keras puts the averages into the model after the last epoch's
+    end, and so after the last snapshot.) Where several processes train one model, one of them writes: rank 0 of
+    `torch.distributed`, the chief of a `MultiWorkerMirroredStrategy`, process 0 of JAX. The others wait for it, and
+    keep and refuse what it does.
 
     Example:
 
@@ -85,9 +93,37 @@ class SnapshotCheckpoint(CycleCallback):
         self.monitor, self.mode = monitor, mode
         self.resume = resume
         self.verbose = verbose
+        self._due: list[CycleEnd] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        self._manifest = Manifest(self.directory)
+        self._checked = False
+        self._saved: set[int] = set()
+        self._refused: set[int] = set()
+        self._due = []
+        self._processes = processes_of(self.model)
+        self._by_one(self._find)
+        self._sgdr.snapshot_folder = self.directory
+
+    def _by_one(self, work: Callable[[], None]) -> None:
+        """Let one process read and write, and all have its manifest and its decisions."""
+
+        def state() -> dict[str, Any]:
+            work()
+            decisions = {"saved": sorted(self._saved), "refused": sorted(self._refused)}
+            return {"folder": str(self.directory), "manifest": self._manifest.text, **decisions}
+
+        shared = self._processes.by_one(state)
+        if not self._processes.writes:
+            rule = "The processes that train one model must have one folder of snapshots."
+            fix = f"Pass {shared['folder']!r}, that of the process that writes."
+            require(shared["folder"] == str(self.directory), rule, "directory", str(self.directory), fix)
+            self._manifest = Manifest.from_text(self.directory, shared["manifest"])
+            self._saved, self._refused = set(shared["saved"]), set(shared["refused"])
+
+    def _find(self) -> None:
+        """Begin with what the folder holds."""
         is_listed = (self.directory / MANIFEST).exists()
         if not is_listed and any(self.directory.glob(FILES)):
             raise invalid(
@@ -95,7 +131,8 @@ class SnapshotCheckpoint(CycleCallback):
                 f"directory={str(self.directory)!r}, which has snapshots and no manifest",
                 "Pass another folder.",
             )
-        self._manifest = Manifest.read(self.directory) if is_listed else Manifest(self.directory)
+        if is_listed:
+            self._manifest = Manifest.read(self.directory)
         if self._manifest.snapshots and not self.resume:
             raise invalid(
                 "A folder of snapshots belongs to one run.",
@@ -103,16 +140,13 @@ class SnapshotCheckpoint(CycleCallback):
                 "Pass another folder, or resume=True to go on with that run.",
             )
         self._manifest.monitor, self._manifest.mode = self.monitor, self.mode
-        self._checked = False
-        self._saved: set[int] = set()
-        self._refused: set[int] = set()
-        self._sgdr.snapshot_folder = self.directory
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
+        self._due = []
         if not self._checked:
             self._checked = True
-            self._open(epoch)
+            self._by_one(lambda: self._open(epoch))
 
     def _open(self, epoch: int) -> None:
         """Begin with the manifest, now that the schedule is known."""
@@ -135,11 +169,22 @@ class SnapshotCheckpoint(CycleCallback):
                     self._save(end, {})
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        for end in self._completed():
-            self._save(end, self._running_means())
+        if self._ends:
+            self._due, self._training_means = self._completed(), self._running_means()
+
+    # Not before: callbacks that are called after this one may put other weights into the model to be validated.
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        due, self._due = self._due, []
+        # The others hear of it at the end of the epoch: they may not validate.
+        for end in due if due and self._processes.writes else ():
+            self._save(end, self._training_means)
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}
+        with self._weights_of_epoch_ends() if end.batches == self._batches else contextlib.nullcontext():
+            self._by_one(lambda: self._finish(end, metrics))
+
+    def _finish(self, end: CycleEnd, metrics: dict[str, float]) -> None:
         number = end.cycle.index + 1
         if number in self._saved:
             others = [each for each in self._manifest.snapshots if each.cycle != number]
@@ -152,6 +197,20 @@ class SnapshotCheckpoint(CycleCallback):
             self._save(end, metrics)
         if self.keep is not None:
             self._drop(*self.keep)
+
+    @contextlib.contextmanager
+    def _weights_of_epoch_ends(self) -> Iterator[None]:
+        """The weights that the model has once all callbacks have ended the epoch, a later one that swaps them too."""
+        swaps = [each for each in other_callbacks(self) if isinstance(each, keras.callbacks.SwapEMAWeights)]
+        # Those that are called before this one have swapped them.
+        later = [each for each in swaps if each.swap_on_epoch and not getattr(each, "_ema_weights_in_model", True)]
+        for swap in later:
+            swap.on_test_begin()
+        try:
+            yield
+        finally:
+            for swap in later:
+                swap.on_test_end()
 
     def _drop(self, which: str, n: int) -> None:
         try:

@@ -8,9 +8,9 @@ from keras_sgdr.snapshots.manifest import (
     Manifest,
     Snapshot,
     SnapshotError,
-    architecture,
-    weights_alone,
 )
+from keras_sgdr.snapshots.model_weights import architecture, weights_alone
+from keras_sgdr.snapshots.processes import Processes, processes_of
 from keras_sgdr.snapshots.scores import Mode, Report, Scores, higher_is_better, scores
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SUFFIX",
     "Manifest",
     "Mode",
+    "Processes",
     "Report",
     "Scores",
     "Snapshot",
@@ -26,6 +27,7 @@ __all__ = [
     "SnapshotError",
     "architecture",
     "higher_is_better",
+    "processes_of",
     "scores",
     "weights_alone",
 ]

@@ -7,6 +7,7 @@ Weights Leads to Wider Optima and Better Generalization", UAI 2018, arXiv 1803.0
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,16 @@ from typing import Any, Literal, Self
 import keras
 import numpy as np
 
-from keras_sgdr._checks import integer, invalid, is_integer, is_number, one_of, require
+from keras_sgdr._checks import integer, is_integer, is_number, one_of, require
 from keras_sgdr._model_state import variables_restored
 from keras_sgdr.snapshots.batch_norm import estimate_statistics
-from keras_sgdr.snapshots.compiled_loss import gives_logits, has_binary_loss
-from keras_sgdr.snapshots.data_sets import input_batches, same_at_each_pass
-from keras_sgdr.snapshots.manifest import MANIFEST, Manifest, Snapshot, SnapshotError, architecture, weights_alone
-from keras_sgdr.snapshots.scores import Array, Report, Scores, probabilities, scores
+from keras_sgdr.snapshots.compiled_scores import CompiledScores
+from keras_sgdr.snapshots.data_sets import Targets, input_batches, same_at_each_pass, text_as_arrays
+from keras_sgdr.snapshots.export import as_one_model
+from keras_sgdr.snapshots.manifest import MANIFEST, Manifest, Snapshot
+from keras_sgdr.snapshots.model_weights import load_weights
+from keras_sgdr.snapshots.outputs import Outputs, mean_of, rows
+from keras_sgdr.snapshots.scores import Array, Measured, Report, scores
 
 __all__ = ["SnapshotEnsemble"]
 
@@ -65,8 +69,8 @@ class SnapshotEnsemble:
         self._manifest = manifest
         self.model = model
         self.members = list(members)
-        self.from_logits = gives_logits(model) if from_logits is None else from_logits
-        self._binary = has_binary_loss(model)
+        self._given = Outputs(model, from_logits)
+        self.from_logits = self._given.from_logits
 
     @classmethod
     def load(
@@ -131,52 +135,65 @@ class SnapshotEnsemble:
         total = sum(member.weight for member in self.members)
         return [member.weight / total for member in self.members]
 
-    def predict(self, x: Any, batch_size: int = 32) -> Array:
-        """The weighted mean of the members' probabilities.
+    def predict(self, x: Any, batch_size: int = 32) -> Any:
+        """The weighted mean of the members' probabilities, or of their outputs where these are no logits.
 
         Args:
             x: Arrays, or a data set of batches; labels in it are not used.
             batch_size: Samples in a batch of arrays.
 
         Returns:
-            Shape `(samples, ...)` of the model's output.
+            Of the model's output, shape `(samples, ...)`; of several outputs a list or a dict, as of `model.predict`.
 
         Raises:
             SnapshotError: If a member's file is missing or damaged.
             ValueError: If a data set brought other batches at another pass.
         """
-        with variables_restored(self.model), same_at_each_pass(x):
-            outputs = zip(self.shares, self._outputs(x, batch_size), strict=True)
-            return np.asarray(sum(share * output for share, output in outputs))
+        x = text_as_arrays(x)
+        with variables_restored(self.model), same_at_each_pass(x) as targets:
+            outputs = (self._given.probabilities(raw) for raw in self._outputs(x, targets.samples, batch_size))
+            return mean_of(self.shares, outputs)
 
-    def evaluate(self, x: Any, y: Any = None, batch_size: int = 32) -> Scores:
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 32) -> Measured:
         """Scores of the ensemble; see `report`."""
         return self.report(x, y, batch_size).ensemble
 
     def report(self, x: Any, y: Any = None, batch_size: int = 32) -> Report:
-        """Scores of each member and of the ensemble, and how often the members disagree.
+        """Scores of each member and of the ensemble.
+
+        A classifier of one output, whose loss is a cross-entropy of classes that exclude each other, has `Scores`. Any
+        other model is scored by the loss and the metrics that it was compiled with, on the mean of the members'
+        outputs, as `model.evaluate(..., return_dict=True)` would; without what its weights add to the loss.
 
         Args:
             x: Arrays, or a data set of batches of inputs and labels.
-            y: Labels: classes, shape `(samples,)`, or one-hot, shape `(samples, classes)`. Not with a data set.
+            y: Labels: classes, shape `(samples,)`, or one-hot, shape `(samples, classes)`; of any other model what its
+                loss takes. Not with a data set.
             batch_size: Samples in a batch of arrays.
 
         Raises:
             SnapshotError: If a member's file is missing or damaged.
-            ValueError: If the model is no classifier of one output, the data has no labels, or a data set brought other
-                batches at another pass.
+            ValueError: If the labels are not those of the model, the data has none, or a data set brought other batches
+                at another pass.
         """
-        mean: Any = 0.0
-        members, classes = [], []
-        with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as labels:
-            for share, output in zip(self.shares, self._outputs(x, batch_size), strict=True):
-                mean = mean + share * output
-                score, predicted = self._scores(output, labels)
+        x = text_as_arrays(x)
+        members: list[Measured] = []
+        classes: list[Array] = []
+
+        def measured(raw: Iterator[Any], targets: Targets) -> Iterator[Any]:
+            for output in raw:
+                taken = self._given.probabilities(output, precise=True)
+                score, predicted = self._measure(taken, targets, batch_size)
                 members.append(score)
-                classes.append(predicted)
-        ensemble, _ = self._scores(mean, labels)
-        predictions = np.stack(classes)
-        disagreement = (predictions[:, None] != predictions[None]).mean(axis=2)
+                if predicted is not None:
+                    classes.append(predicted)
+                yield taken
+
+        with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as targets:
+            mean = mean_of(self.shares, measured(self._outputs(x, targets.samples, batch_size), targets))
+        ensemble, _ = self._measure(mean, targets, batch_size)
+        predictions = np.stack(classes) if classes else None
+        disagreement = None if predictions is None else (predictions[:, None] != predictions[None]).mean(axis=2)
         return Report([member.cycle for member in self.members], members, ensemble, disagreement)
 
     def average_weights(self, x: Any = None, batch_size: int = 32) -> Any:
@@ -202,7 +219,7 @@ class SnapshotEnsemble:
                     mean[index] = mean[index] + share * weight.astype("float64") if is_float else weight
         self.model.set_weights(mean)
         if x is not None:
-            estimate_statistics(self.model, input_batches(x, batch_size))
+            estimate_statistics(self.model, input_batches(text_as_arrays(x), batch_size))
         return self.model
 
     def to_model(self) -> Any:
@@ -210,23 +227,9 @@ class SnapshotEnsemble:
 
         Its output is what `predict` returns. The model that was trained must be functional or sequential.
         """
-        # A sequential model has an `input` only once it was called.
-        tensors = self.model.inputs[0] if isinstance(self.model, keras.Sequential) else self.model.input
-        inputs = keras.tree.map_structure(
-            lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), tensors
-        )
-        outputs = []
         with variables_restored(self.model):
-            for share, snapshot in zip(self.shares, self._members(), strict=True):
-                member = keras.models.clone_model(self.model)
-                member.name = f"cycle_{snapshot.cycle}"
-                member.set_weights(self.model.get_weights())
-                output = member(inputs)
-                if kind := self._activation(output):
-                    output = keras.layers.Activation(kind, dtype="float32", name=f"{member.name}_{kind}")(output)
-                outputs.append(keras.layers.Rescaling(share, dtype="float32", name=f"{member.name}_share")(output))
-        mean = keras.layers.Add(dtype="float32", name="mean")(outputs) if len(outputs) > 1 else outputs[0]
-        return keras.Model(inputs, mean, name="snapshot_ensemble")
+            names = (f"cycle_{snapshot.cycle}" for snapshot in self._members())
+            return as_one_model(self.model, names, self.shares, self._given)
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Copy the members, with their shares, into another folder, from which `load` makes the same ensemble.
@@ -247,48 +250,46 @@ class SnapshotEnsemble:
         """Each member in turn, with its weights in the model."""
         for member in self.members:
             path = self._manifest.path(member)
-            if member.architecture != architecture(self.model):
-                raise SnapshotError(
-                    f"The model must be of the architecture that was trained. Received: {str(path)!r}, whose weights "
-                    f"have other shapes than those of {self.model.name!r}. Pass the model that the snapshots are of."
-                )
-            with weights_alone(self.model):
-                self.model.load_weights(path)
+            load_weights(self.model, path, member)
             yield member
 
-    def _outputs(self, x: Any, batch_size: int) -> Iterator[Array]:
-        """The probabilities that each member gives, in turn."""
+    def _outputs(self, x: Any, samples: int, batch_size: int) -> Iterator[Any]:
+        """The outputs of each member, in turn."""
         integer("batch_size", batch_size, "Pass the number of samples in a batch.")
         for _ in self._members():
             outputs = self.model.predict(x, batch_size=batch_size, verbose=0)
-            if isinstance(outputs, list | tuple | dict):
-                rule = "An ensemble must be of a model of one output."
-                fix = "Take one of them: `keras.Model(model.input, model.output[0])`."
-                raise invalid(rule, f"{self.model.name!r}, which has {len(outputs)}", fix)
-            yield probabilities(outputs, self._activation(outputs))
+            rule = "A model must give as many outputs as it is given samples."
+            fix = "Predict without a distribution strategy."
+            require(
+                set(rows(outputs)) == {samples}, rule, "outputs", rows(outputs), f"There are {samples} samples. {fix}"
+            )
+            yield outputs
 
-    def _activation(self, outputs: Any) -> Literal["softmax", "sigmoid"] | None:
-        """What makes the model's outputs probabilities."""
-        if not self.from_logits:
-            return None
-        return "sigmoid" if self._binary or outputs.shape[-1] == 1 else "softmax"
+    def _measure(self, taken: Any, targets: Targets, batch_size: int) -> tuple[Measured, Array | None]:
+        """Scores of probabilities or other outputs; of a classifier also the class that each sample is given."""
+        if self._given.are_of_a_classifier(taken):
+            return scores(taken, targets.labels)
+        self._given.check_labels(taken, targets.labels)
+        return self._compiled(self._given.logits(taken), targets, batch_size), None
 
-    def _scores(self, outputs: Array, labels: Array) -> tuple[Scores, Array]:
-        if self._binary and outputs.shape[-1] > 1:
-            rule = "Scores are of a classifier whose classes exclude each other."
-            raise invalid(rule, f"loss={self.model.loss!r} and {outputs.shape[-1]} outputs", "Use `predict`.")
-        return scores(outputs, labels)
+    @functools.cached_property
+    def _compiled(self) -> CompiledScores:
+        return CompiledScores(self.model)
 
     def _greedy(self, data: Any, limit: int, batch_size: int) -> list[Snapshot]:
         """The member of the lowest loss, and those that lower the loss of the mean, tried in the order of theirs."""
         rule, fix = 'select="greedy" must have data to choose by.', "Pass data=(x, y) that was not trained on."
         require(data is not None, rule, "data", data, fix)
         x, y = data if isinstance(data, tuple) else (data, None)
-        with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as labels:
-            outputs = list(self._outputs(x, batch_size))
+        x = text_as_arrays(x)
+        with variables_restored(self.model), same_at_each_pass(x, y, labelled=True) as targets:
+            raw = self._outputs(x, targets.samples, batch_size)
+            outputs = [self._given.probabilities(output, precise=True) for output in raw]
 
         def loss(members: list[int]) -> float:
-            return self._scores(np.mean([outputs[index] for index in members], axis=0), labels)[0].loss
+            mean = mean_of([1 / len(members)] * len(members), [outputs[index] for index in members])
+            measured, _ = self._measure(mean, targets, batch_size)
+            return measured["loss"] if isinstance(measured, dict) else measured.loss
 
         chosen: list[int] = []
         lowest = np.inf

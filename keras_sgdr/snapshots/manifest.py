@@ -7,11 +7,9 @@ moment leaves a manifest of whole files. Loading reads JSON and weights, nothing
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +18,7 @@ from keras_sgdr._checks import invalid, is_integer, is_number
 from keras_sgdr._files import UNFINISHED, from_null, read_sealed, replace_file, sealed, sha256, to_null
 from keras_sgdr.snapshots.scores import Mode, higher_is_better
 
-__all__ = ["FILES", "MANIFEST", "SUFFIX", "Manifest", "Snapshot", "SnapshotError", "architecture", "weights_alone"]
+__all__ = ["FILES", "MANIFEST", "SUFFIX", "Manifest", "Snapshot", "SnapshotError"]
 
 MANIFEST = "snapshots.json"
 SUFFIX = ".weights.h5"
@@ -45,7 +43,7 @@ class Snapshot:
         file: Name of the weights' file in the folder.
         sha256: The file's SHA-256, in hexadecimal.
         keras: Version of Keras that wrote it.
-        architecture: Digest of the shapes of the model's weights: see `architecture`.
+        architecture: Digest of the shapes of the model's weights: see `model_weights.architecture`.
         weight: Its share in an ensemble, relative to the others'.
     """
 
@@ -116,13 +114,7 @@ class Manifest:
         """
         path = Path(directory).absolute() / MANIFEST
         try:
-            content = read_sealed(path.read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise ValueError(f"format {content['format']!r}, where this version reads {_FORMAT}")
-            snapshots = [_from_json(entry) for entry in content["snapshots"]]
-            if len({snapshot.cycle for snapshot in snapshots}) < len(snapshots):
-                raise ValueError("a cycle is listed twice")
-            return cls(path.parent, str(content["schedule"]), snapshots, str(content["monitor"]), content["mode"])
+            return cls.from_text(path.parent, path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise SnapshotError(
                 f"A folder of snapshots has a `{MANIFEST}`. Received: {str(path.parent)!r}, which has none. "
@@ -134,10 +126,26 @@ class Manifest:
                 "Restore it from a copy."
             ) from error
 
+    @classmethod
+    def from_text(cls, directory: Path, text: str) -> Self:
+        """The manifest of a folder from the text of its file, whatever is wrong with it an error."""
+        content = read_sealed(text)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format {content['format']!r}, where this version reads {_FORMAT}")
+        snapshots = [_from_json(entry) for entry in content["snapshots"]]
+        if len({snapshot.cycle for snapshot in snapshots}) < len(snapshots):
+            raise ValueError("a cycle is listed twice")
+        return cls(directory, str(content["schedule"]), snapshots, str(content["monitor"]), content["mode"])
+
+    @property
+    def text(self) -> str:
+        """The text of its file."""
+        head = {"format": _FORMAT, "schedule": self.schedule, "monitor": self.monitor, "mode": self.mode}
+        return sealed({**head, "snapshots": [_to_json(snapshot) for snapshot in self.snapshots]})
+
     def write(self) -> None:
         """Write the manifest, whole or not at all."""
-        head = {"format": _FORMAT, "schedule": self.schedule, "monitor": self.monitor, "mode": self.mode}
-        text = sealed({**head, "snapshots": [_to_json(snapshot) for snapshot in self.snapshots]})
+        text = self.text
         replace_file(self.directory / MANIFEST, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
     def add(self, snapshot: Snapshot, save: Callable[[str], object]) -> Snapshot:
@@ -229,29 +237,6 @@ class Manifest:
             return (math.inf if math.isnan(value) else sign * value), -snapshot.cycle
 
         return sorted(self.snapshots, key=rank)[:n]
-
-
-@contextlib.contextmanager
-def weights_alone(model: Any) -> Iterator[Any]:
-    """A model whose files hold no optimizer: its state is as large again, and prediction does not use it."""
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        yield model
-        return
-    model.optimizer = None
-    try:
-        yield model
-    finally:
-        model.optimizer = optimizer
-
-
-def architecture(model: Any) -> str:
-    """Digest of the shapes of a model's weights, in order.
-
-    Keras loads a file that holds more weights than the model without an error.
-    """
-    shapes = [tuple(variable.shape) for variable in model.weights]
-    return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
 
 
 def _to_json(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""Scores of a classifier's probabilities: loss, accuracy, calibration; and which metrics are better when higher."""
+"""Scores of a classifier's probabilities: loss, accuracy, calibration; and which metrics are better when higher.
+
+Anything but a classifier of one output is scored by the losses and metrics of its model: see `compiled_scores`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 from keras_sgdr._checks import invalid, one_of
 
-__all__ = ["Array", "Mode", "Report", "Scores", "higher_is_better", "probabilities", "scores"]
+__all__ = ["Array", "Measured", "Mode", "Report", "Scores", "higher_is_better", "probabilities", "scores"]
 
 Array: TypeAlias = NDArray[Any]
 Mode: TypeAlias = Literal["auto", "min", "max"]
@@ -33,30 +37,53 @@ class Scores(NamedTuple):
     calibration_error: float
 
 
+# Not a union, of which everyone would have to ask which of the two it is.
+Measured: TypeAlias = Any
+"""`Scores` of a classifier, and of any other model a dict of its loss and metrics by name."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Scores of the members of an ensemble and of the ensemble; prints as a table.
 
     Attributes:
         cycles: Number of each member's cycle, from 1.
-        members: Scores of each member.
-        ensemble: Scores of the ensemble.
-        disagreement: Share of samples for which two members name different classes, shape `(members, members)`.
+        members: Scores of each member: `Scores` of a classifier of one output, and of any other model a dict of the
+            loss and the metrics that it was compiled with.
+        ensemble: Scores of the ensemble, likewise.
+        disagreement: Share of samples for which two members name different classes, shape `(members, members)`; None of
+            a model that is no classifier of one output.
     """
 
     cycles: list[int]
-    members: list[Scores]
-    ensemble: Scores
-    disagreement: Array
+    members: list[Measured]
+    ensemble: Measured
+    disagreement: Array | Any
 
     def __str__(self) -> str:
         names = [*(f"cycle {cycle}" for cycle in self.cycles), "ensemble"]
+        rows = [*self.members, self.ensemble]
+        if self.disagreement is None:
+            return _table(names, rows)
         disagreement = [*(" ".join(f"{share:.3f}" for share in row) for row in self.disagreement), ""]
         lines = [f"{'':<10}{'loss':>9}{'accuracy':>10}{'calibration error':>19}  disagrees with"]
-        for name, score, shares in zip(names, [*self.members, self.ensemble], disagreement, strict=True):
+        for name, score, shares in zip(names, rows, disagreement, strict=True):
             numbers = f"{score.loss:>9.4f}{score.accuracy:>10.4f}{score.calibration_error:>19.4f}"
             lines.append(f"{name:<10}{numbers}  {shares}".rstrip())
         return "\n".join(lines)
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Scores by name, one row for each of `names`."""
+    lines = [f"{'':<10}" + "".join(f"  {title:>9}" for title in rows[0])]
+    for name, row in zip(names, rows, strict=True):
+        cells = (
+            f"{value:.4g}" if np.ndim(value) == 0 else " ".join(f"{v:.4g}" for v in value) for value in row.values()
+        )
+        lines.append(
+            f"{name:<10}" + "".join(f"  {cell:>{max(len(title), 9)}}" for title, cell in zip(row, cells, strict=True))
+        )
+    return "\n".join(lines)
 
 
 def higher_is_better(metric: str, mode: Mode = "auto") -> bool:
@@ -114,6 +141,14 @@ def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
             "Scores are of a classifier of one output, and its labels are classes or one-hot.",
             f"outputs of shape {outputs.shape} and labels of shape {labels.shape}",
             "Use `predict` for anything else.",
+        )
+    is_whole = np.equal(np.mod(classes, 1), 0).all()
+    is_share = labels.size == len(outputs) or np.allclose(labels.sum(axis=-1), 1, atol=1e-3)
+    if not (is_whole and is_share):
+        raise invalid(
+            "Labels must be whole numbers of classes, or one-hot.",
+            f"labels such as {labels.reshape(len(outputs), -1)[0].tolist()}",
+            "Compile the model with the loss that it was trained with: it is scored by that.",
         )
     classes = classes.astype(int)
     if classes.min() < 0 or classes.max() >= outputs.shape[1]:

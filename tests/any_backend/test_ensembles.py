@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,21 @@ def test_wrong_data_is_refused(folder: Path, model: Any, restored: None) -> None
         ensemble.predict(Sequence(batches=0))
     with pytest.raises(ValueError, match=r"`batch_size` must be a positive integer. Received: batch_size=0"):
         ensemble.predict(X, batch_size=0)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+def test_under_a_strategy_an_ensemble_predicts_as_without_it(tmp_path: Path) -> None:
+    """Public report: tensorflow#39270. Batches that two replicas share, evenly or not."""
+    path = tmp_path / "predictions.npz"
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.mirrored_ensemble", str(path)]
+    subprocess.run(command, check=True, timeout=300)
+    with np.load(path) as results:
+        assert results["replicas"] == 2
+        pairs = [name.removesuffix("/alone") for name in results if name.endswith("/alone")]
+        assert len(pairs) == 20
+        for name in pairs:
+            np.testing.assert_allclose(results[f"{name}/mirrored"], results[f"{name}/alone"], rtol=1e-5, atol=1e-6)
 
 
 # Scores and selection
