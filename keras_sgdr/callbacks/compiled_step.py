@@ -6,13 +6,13 @@ It is kept on the step that Keras itself had compiled: as long as Keras holds th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from keras_sgdr.callbacks.fit_context import is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable
 
-__all__ = ["CompiledStep"]
+__all__ = ["CompiledStep", "count_batches"]
 
 _KEPT = "_keras_sgdr_kept"
 
@@ -124,3 +124,40 @@ class CompiledStep:
             setattr(self._own, _KEPT, _Kept(tables, self._step))
             self._model.train_function = self._own
         del self._model.make_train_function
+
+
+def count_batches(scaler: Any, tables: Sequence[RateTable]) -> Callable[[], None]:
+    """Let a `LossScaleOptimizer` count all batches, skipped ones too, in its own iteration counter, else unused.
+
+    Returns:
+        What undoes it.
+    """
+    counter = scaler._iterations
+    apply, stateless_apply = scaler.apply, scaler.stateless_apply
+
+    def counting_apply(grads: Any, trainable_variables: Any = None) -> None:
+        apply(grads, trainable_variables)
+        counter.assign_add(1)
+
+    def counting_stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+        place = next(i for i, variable in enumerate(scaler.variables) if variable is counter)
+        count = optimizer_variables[place]
+        for table in tables:
+            # The inner optimizer's state holds no counter of batches, so the value itself is handed on.
+            table.count = count
+        try:
+            trainable_variables, optimizer_variables = stateless_apply(optimizer_variables, grads, trainable_variables)
+        finally:
+            for table in tables:
+                table.count = None
+        optimizer_variables = list(optimizer_variables)
+        optimizer_variables[place] = count + 1
+        return trainable_variables, optimizer_variables
+
+    def undo() -> None:
+        del scaler.apply, scaler.stateless_apply
+        # What it always is outside `fit`; it may have been read from a file that was saved during another one.
+        counter.assign(0)
+
+    scaler.apply, scaler.stateless_apply = counting_apply, counting_stateless_apply
+    return undo

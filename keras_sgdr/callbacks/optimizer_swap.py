@@ -19,9 +19,8 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import invalid
-from keras_sgdr.callbacks.compiled_step import CompiledStep
+from keras_sgdr.callbacks.compiled_step import CompiledStep, count_batches
 from keras_sgdr.callbacks.fit_context import calling_list, is_fitting
-from keras_sgdr.callbacks.loss_scaling import count_batches
 from keras_sgdr.callbacks.rate_table import RateTable, rate_as_written
 from keras_sgdr.callbacks.slots import Slot, is_complete, parts_of
 

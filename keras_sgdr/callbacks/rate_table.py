@@ -45,7 +45,7 @@ class RateTable:
         self.size = 1 << max(size, 1023).bit_length()
         self.was_read = False
         self.detach()
-        # The counter's value in this step where the variable does not hold it: see `loss_scaling.count_batches`.
+        # The counter's value in this step where the variable does not hold it: see `compiled_step.count_batches`.
         self.count: Any = None
         zeros = np.zeros(self.size)
         self.ring = keras.Variable(zeros, dtype=variable.dtype, trainable=False, autocast=False, name="rates")

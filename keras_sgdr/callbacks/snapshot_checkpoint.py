@@ -265,8 +265,11 @@ class SnapshotCheckpoint(CycleCallback):
     def _rate(self, end: CycleEnd) -> float:
         """The learning rate of the cycle's last update."""
         steps = self._sgdr.rates_per_epoch
-        rates = self._sgdr.schedule.learning_rates(end.epoch + 1, steps, end.epoch)
-        return float(rates[steps - 1 if end.batches == self._batches else (end.batches or steps) - 1])
+        last = end.cycle.stop - 1 - end.epoch * steps
+        if steps > 1:
+            # Of the positions of an update only the first has its rate.
+            last -= last % self._sgdr.updates_per_batch.denominator
+        return float(self._sgdr.schedule.learning_rates(end.epoch + 1, steps, end.epoch)[last])
 
     @property
     def manifest(self) -> Manifest:

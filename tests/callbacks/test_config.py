@@ -60,7 +60,7 @@ def test_without_T_0_the_cycles_fill_the_epochs(cycle_limit: int | None, T_mult:
 
 
 def test_all_options_are_in_it() -> None:
-    assert set(SGDR().get_config()) | {"schedule"} == set(SGDR.__init__.__annotations__) - {"return"}
+    assert set(SGDR().get_config()) | {"schedule", "optimizer"} == set(SGDR.__init__.__annotations__) - {"return"}
 
 
 class Wrong(Schedule):
