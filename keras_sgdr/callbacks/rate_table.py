@@ -71,7 +71,8 @@ class RateTable:
     def entry(self) -> Any:
         """The present entry, a scalar tensor."""
         count = ops.convert_to_tensor(self.counter) if self.count is None else self.count
-        return _at(self.ring, ops.bitwise_and(count, self.size - 1))
+        is_torch = keras.config.backend() == "torch"
+        return _at(self.ring, count & (self.size - 1) if is_torch else ops.bitwise_and(count, self.size - 1))
 
     def fill(self, entries: FloatArray) -> None:
         """Have these entries from the next `place` on, shape `(size,)` at most; the last one holds on."""
@@ -151,8 +152,12 @@ def look_up(table: Any, position: Any) -> Any:
 
 
 def _at(table: Any, index: Any) -> Any:
+    values = ops.convert_to_tensor(table)
+    if keras.config.backend() == "torch":
+        # Eager, where each of Keras's operations costs; and `values[index]` would wait for a GPU.
+        return values.index_select(0, index.reshape(1)).reshape(())
     # `ops.take` would care for negative positions, at twice the cost.
-    return ops.reshape(ops.slice(ops.convert_to_tensor(table), ops.reshape(index, (1,)), (1,)), ())
+    return ops.reshape(ops.slice(values, ops.reshape(index, (1,)), (1,)), ())
 
 
 def rate_as_written(variable: Any) -> float:

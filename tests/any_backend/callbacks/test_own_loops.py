@@ -218,7 +218,7 @@ class TestStateless:
             self.train(probe(), sgdr(), assigned=False)
 
     def test_variables_that_were_taken_too_early(self) -> None:
-        with pytest.raises(ValueError, match=r"Received list with length 2, but expected 4 variables|0 updates"):
+        with pytest.raises(ValueError, match=r"Received list with length 2, but expected 3 variables|0 updates"):
             self.train(probe(), sgdr(), taken_once=True)
 
 
