@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from keras_sgdr.callbacks.fit_context import is_fitting
@@ -51,7 +52,13 @@ class CompiledStep:
         self.batches = self.last = 0
         self.ran_out = False
 
-    def install(self, tables: list[RateTable], before: Callable[[], None], on_other_fit: Callable[[], None]) -> None:
+    def install(
+        self,
+        tables: list[RateTable],
+        before: Callable[[], None],
+        on_other_fit: Callable[[], None],
+        building: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         """Let the model train with the tables that its optimizers now hold.
 
         Args:
@@ -59,9 +66,10 @@ class CompiledStep:
             before: Called before each execution.
             on_other_fit: Called when another training begins before `restore`: one that an exception has ended, of
                 which Keras tells no callback.
+            building: What a step is built in.
         """
         model = self._model
-        self._before = before
+        self._before, self._building = before, building
         self._make_train_function = model.make_train_function
 
         def make_train_function(force: bool = False) -> None:
@@ -87,7 +95,8 @@ class CompiledStep:
         # one another.
         vars(model)["train_step"] = lambda *args: step(*args)
         try:
-            self._make_train_function(force=True)
+            with self._building():
+                self._make_train_function(force=True)
         finally:
             if is_own:
                 vars(model)["train_step"] = step

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import math
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -90,7 +90,7 @@ class OptimizerSwap:
             self.step = step = CompiledStep(model, by_hand=self.by_hand)
             for table in self.tables:
                 table.is_in_step = lambda: step.is_running
-            step.install(self.tables, self.check, self.remove)
+            step.install(self.tables, self.check, self.remove, lambda: self._with_state(True))
 
     def _pairs(self) -> Iterable[tuple[Slot, RateTable]]:
         return zip(self.slots, self.tables, strict=True)
@@ -110,32 +110,31 @@ class OptimizerSwap:
                 )
             table.was_read = was_read
 
-    def _add_to_state(self) -> None:
-        """On JAX, let the compiled step be handed the tables, as state: it holds the values of all other variables."""
-        if keras.config.backend() == "jax" and not self._is_state:
-            self._is_state = True
+    def _make_state(self, wanted: bool) -> None:
+        """On JAX, whether the compiled step is handed the tables, as state: other values are compiled into it."""
+        if keras.config.backend() == "jax" and wanted != self._is_state:
+            self._is_state = wanted
             for slot, table in self._pairs():
-                slot.optimizer._variables.append(table.ring)
+                others = [each for each in slot.optimizer._variables if each is not table.ring]
+                slot.optimizer._variables[:] = [*others, table.ring] if wanted else others
 
-    def _take_out_of_state(self) -> None:
-        if self._is_state:
-            self._is_state = False
-            for slot, table in self._pairs():
-                held = slot.optimizer._variables
-                held[:] = [each for each in held if each is not table.ring]
+    @contextlib.contextmanager
+    def _with_state(self, wanted: bool) -> Iterator[None]:
+        before = self._is_state
+        self._make_state(wanted)
+        try:
+            yield
+        finally:
+            self._make_state(before)
 
     def _keep_out_of_files(self, optimizers: list[Any]) -> None:
         def without_tables(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            was_state = self._is_state
-            self._take_out_of_state()
-            try:
+            with self._with_state(False):
                 return method(*args, **kwargs)
-            finally:
-                if was_state:
-                    self._add_to_state()
 
         saving = [(each, name) for each in optimizers for name in ("save_own_variables", "load_own_variables")]
-        for each, name in [*saving, (self._model, "get_state_tree"), (self._model, "set_state_tree")]:
+        saving += [(self._model, name) for name in ("get_state_tree", "set_state_tree") if hasattr(self._model, name)]
+        for each, name in saving:
             _replace(self._undo, each, name, functools.partial(without_tables, getattr(each, name)))
 
     def check(self) -> None:
@@ -168,7 +167,7 @@ class OptimizerSwap:
 
     def begin_epoch(self, position: int) -> None:
         """Let the next update have the entries at `position`."""
-        self._add_to_state()
+        self._make_state(True)
         for table in self.tables:
             table.place(position)
         rates = [(slot, table) for slot, table in self._pairs() if slot.name == "learning_rate"]
@@ -186,7 +185,7 @@ class OptimizerSwap:
 
     def end_epoch(self, position: int) -> None:
         """Let the optimizers show the entries at `position` until the next epoch."""
-        self._take_out_of_state()
+        self._make_state(False)
         for table in self.tables:
             table.hold(position)
 
@@ -212,7 +211,7 @@ class OptimizerSwap:
         self._on_remove()
         if self.step is not None:
             self.step.restore(self.tables)
-        self._take_out_of_state()
+        self._make_state(False)
         self._undo.close()
         for slot, table in self._pairs():
             present = slot.present

@@ -102,37 +102,6 @@ def test_the_optimizer_is_built_where_keras_would(built: bool) -> None:
     np.testing.assert_array_equal(fit(model, sgdr(), batches=data()), planned())
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BACKEND != "jax", reason="JAX compiles.")
-def test_compilations_of_a_resnet50() -> None:
-    """Over three `fit` as many as without the callback: one."""
-    import jax
-
-    from keras_sgdr.models import resnet
-
-    counts = []
-    for callbacks in ([], [sgdr()]):
-        model = resnet(50, classes=2, input_shape=(32, 32, 3))
-        model.compile(keras.optimizers.SGD(0.001, momentum=0.9), loss="sparse_categorical_crossentropy")
-        compiled: list[str] = []
-
-        def count(event: str, *_: Any, compiled: list[str] = compiled, **__: Any) -> None:
-            if event == "/jax/core/compile/backend_compile_duration":
-                compiled.append(event)
-
-        x, y = np.zeros((4, 32, 32, 3), "float32"), np.array([0, 1, 0, 1])
-        per_fit = []
-        jax.monitoring.register_event_duration_secs_listener(count)
-        for _ in range(3):
-            before = len(compiled)
-            model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=callbacks)
-            per_fit.append(len(compiled) - before)
-        counts.append(per_fit)
-    assert counts[1][1:] == counts[0][1:] == [0, 0]
-    # In the first, small programs too, such as those that fill a table.
-    assert counts[1][0] - counts[0][0] <= 10, counts
-
-
 def test_a_longer_fit() -> None:
     model = counting()
     np.testing.assert_array_equal(fit(model, sgdr()), planned())
