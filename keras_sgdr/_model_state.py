@@ -1,4 +1,4 @@
-"""A model's state, put back after use: its variables, and PyTorch's random numbers."""
+"""A model's state, put back after use: its variables, and PyTorch's random numbers; and the optimizers that it holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["random_state_restored", "value_of", "variables_restored"]
+__all__ = ["optimizers_held", "optimizers_in", "random_state_restored", "value_of", "variables_restored"]
 
 
 @contextlib.contextmanager
@@ -48,3 +48,22 @@ def value_of(variable: Any) -> Any:
     """A variable's value in an array of its own."""
     # Copied: a compiled step may overwrite the array that it is given, or free it, and with it what shares its memory.
     return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def optimizers_held(owner: Any) -> dict[str, Any]:
+    """The attributes of a model or an optimizer that hold optimizers: one, or a list, tuple or dictionary of them."""
+    return {
+        name: value
+        for name, value in vars(owner).items()
+        # What begins so is TensorFlow's, a list of what a checkpoint holds.
+        if not name.startswith("_self_") and next(optimizers_in(value), None) is not None
+    }
+
+
+def optimizers_in(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Place and optimizer, of each in a value."""
+    if isinstance(value, keras.optimizers.Optimizer):
+        yield place, value
+    elif isinstance(value, list | tuple | dict):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from optimizers_in(part, f"{place}[{key!r}]")

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._model_state import optimizers_held, optimizers_in
 
 __all__ = ["Slot", "parts_of", "slots_of"]
 
@@ -122,14 +123,10 @@ def is_complete(model: Any) -> bool:
 
 def _refuse_wrapper(optimizer: Any) -> None:
     """Refuse an optimizer that may leave the updates, and with them the rate, to one that it holds."""
-    for name, value in vars(optimizer).items():
-        if name.startswith("_self_"):  # TensorFlow's own list of what an object holds.
-            continue
-        values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-        held = next((each for each in values if isinstance(each, keras.optimizers.Optimizer)), None)
-        if held is not None:
-            raise invalid(
-                "`SGDR` must know which optimizer makes the updates, where one holds another.",
-                f"{type(optimizer).__name__}, whose `{name}` holds {type(held).__name__}",
-                f"Pass that one: `SGDR(optimizer=model.optimizer.{name})`.",
-            )
+    for name, value in optimizers_held(optimizer).items():
+        place, held = next(optimizers_in(value, name))
+        raise invalid(
+            "`SGDR` must know which optimizer makes the updates, where one holds another.",
+            f"{type(optimizer).__name__}, whose `{place}` holds {type(held).__name__}",
+            f"Pass that one: `SGDR(optimizer=model.optimizer.{place})`.",
+        )

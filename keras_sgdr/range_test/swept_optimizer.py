@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid
-from keras_sgdr._model_state import value_of, variables_restored
+from keras_sgdr._model_state import optimizers_held, optimizers_in, value_of, variables_restored
 
 __all__ = ["SweptOptimizer", "optimizers_replaced"]
 
@@ -86,11 +86,11 @@ def optimizers_replaced(model: Any, optimizer: Any, rate: float) -> Iterator[Swe
     # An `SGDR` that an exception in `fit` has left in the model leaves it here: see `callbacks/optimizer_swap.py`.
     model.make_train_function()
     swept = model.optimizer if optimizer is None else optimizer
-    attributes = [(owner, name, value) for owner in _models(model) for name, value in _held(owner).items()]
+    attributes = [(owner, name, value) for owner in _models(model) for name, value in optimizers_held(owner).items()]
     originals = {
         place: each
         for owner, name, value in attributes
-        for place, each in _optimizers_in(value, f"{'model' if owner is model else owner.name}.{name}")
+        for place, each in optimizers_in(value, f"{'model' if owner is model else owner.name}.{name}")
     }
     if not any(each is swept for each in originals.values()):
         raise invalid(
@@ -131,9 +131,9 @@ def _copy(optimizer: Any, rate: float | None, copies: dict[int, tuple[Any, Any]]
             type(optimizer).__name__,
             "Compile with a single optimizer for the test.",
         )
-    held = _held(optimizer)
+    held = optimizers_held(optimizer)
     for value in held.values():
-        for _, inner in _optimizers_in(value):
+        for _, inner in optimizers_in(value):
             _copy(inner, rate, copies)
     inside = {name: _with_copies(value, copies) for name, value in held.items()}
     try:
@@ -194,29 +194,10 @@ def _models(model: Any) -> Iterator[Any]:
             yield from _models(layer)
 
 
-def _held(owner: Any) -> dict[str, Any]:
-    """The attributes of a model or an optimizer that hold optimizers: one, or a list, tuple or dictionary of them."""
-    return {
-        name: value
-        for name, value in vars(owner).items()
-        # What begins so is TensorFlow's, a list of what a checkpoint holds.
-        if not name.startswith("_self_") and next(_optimizers_in(value), None) is not None
-    }
-
-
-def _optimizers_in(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Place and optimizer, of each in a value."""
-    if isinstance(value, keras.optimizers.Optimizer):
-        yield place, value
-    elif isinstance(value, list | tuple | dict):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _optimizers_in(part, f"{place}[{key!r}]")
-
-
 def _within(optimizer: Any) -> Iterator[Any]:
     """The optimizers that one holds, from the innermost on."""
-    for value in _held(optimizer).values():
-        for _, inner in _optimizers_in(value):
+    for value in optimizers_held(optimizer).values():
+        for _, inner in optimizers_in(value):
             yield from _within(inner)
             yield inner
 
