@@ -1,4 +1,4 @@
-"""A model's state, put back after use: its variables, and PyTorch's random numbers; and the optimizers that it holds."""
+"""A model put back after use: its variables, PyTorch's random numbers, and the optimizers that it holds."""
 
 from __future__ import annotations
 
