@@ -177,6 +177,8 @@ class OptimizerSwap:
 
     def updates(self) -> list[int]:
         """Updates that were counted in the epoch, by table."""
+        if hasattr(self._model, "jax_state_sync"):
+            self._model.jax_state_sync()  # Between two batches the variables have no values.
         counts: dict[int, int] = {}
         for table in self.tables:
             if id(table.counter) not in counts:

@@ -149,7 +149,7 @@ class Training:
 
     def batches_run(self) -> int:
         """Batches of the present epoch that were run, 0 where the updates fit no number of batches."""
-        return self._batches(self._swap.tables[0].updates(), short=True) or 0
+        return self._batches(self._swap.updates()[0], short=True) or 0
 
     @property
     def rates(self) -> FloatArray:
@@ -227,7 +227,7 @@ class Training:
         if self._epoch is None:
             return []
         table, first = self._swap.tables[0], self._first_entry(self._epoch)
-        updates = self._updates(table.updates()) if updates is None else updates
+        updates = self._updates(self._swap.updates()[0]) if updates is None else updates
         return [np.repeat(table.entries(0, 1), updates) if self._holds else table.entries(first, first + updates)]
 
     def _keep_applied(self, updates: int | None = None) -> None:

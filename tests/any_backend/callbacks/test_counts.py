@@ -268,6 +268,14 @@ class TestOthersThatSetTheRate:
 
 
 class TestRates:
+    def test_between_two_batches(self) -> None:
+        seen: list[Array] = []
+        callback = sgdr()
+        look = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(callback.rates))
+        fit(probe(), callback, look)
+        assert [len(rates) for rates in seen] == list(range(1, 3 * STEPS + 1))
+        np.testing.assert_array_equal(seen[-1], planned())
+
     def test_of_a_training_that_stops_inside_an_epoch(self) -> None:
         class Stop(keras.callbacks.Callback):
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
