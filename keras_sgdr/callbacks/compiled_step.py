@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from keras_sgdr.callbacks.fit_context import is_fitting
+from keras_sgdr._checks import invalid
+from keras_sgdr.callbacks.fit_context import fits_of, is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable
 
 __all__ = ["CompiledStep", "count_batches"]
@@ -69,7 +70,7 @@ class CompiledStep:
             building: What a step is built in.
         """
         model = self._model
-        self._before, self._building = before, building
+        self._tables, self._before, self._building = tables, before, building
         self._make_train_function = model.make_train_function
 
         def make_train_function(force: bool = False) -> None:
@@ -77,6 +78,12 @@ class CompiledStep:
             batch = sys._getframe(1).f_code.co_name == "train_on_batch"
             if force:
                 self._build()
+            elif not batch and fits_of(model) > 1:
+                raise invalid(
+                    "A model can be trained by one `fit` at a time where that is under `SGDR`.",
+                    f"a `fit` of {model.name!r} within another",
+                    "Train a copy, `keras.models.clone_model(model)`, or call `train_on_batch`.",
+                )
             elif not batch or not (self._by_hand or is_fitting(model)):
                 on_other_fit()
                 model.make_train_function()
@@ -90,6 +97,8 @@ class CompiledStep:
     def _build(self) -> None:
         """Let the step be compiled anew at the next batch."""
         model = self._model
+        for table in self._tables:
+            table.reads.discard("step")
         step, is_own = model.train_step, "train_step" in vars(model)
         # A function of its own: JAX takes the compiled steps of equal methods, such as that of before a `compile`, for
         # one another.

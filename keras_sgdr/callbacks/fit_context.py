@@ -16,6 +16,7 @@ from keras_sgdr.schedules.exact import FloatArray
 
 __all__ = [
     "calling_list",
+    "fits_of",
     "fits_steps",
     "is_fitting",
     "move_to_front",
@@ -39,8 +40,10 @@ def move_to_front(callback: Any) -> None:
     calling = calling_list()
     if calling is not None:
         callbacks = calling["self"].callbacks
-        place = next(i for i, each in enumerate(callbacks) if each is callback)
-        callbacks.insert(0, callbacks.pop(place))
+        # None where another callback calls this one's hooks.
+        place = next((i for i, each in enumerate(callbacks) if each is callback), None)
+        if place is not None:
+            callbacks.insert(0, callbacks.pop(place))
 
 
 def refuse_other_rate_setters(callback: Any) -> None:
@@ -77,6 +80,11 @@ def calling_list() -> dict[str, Any] | None:
 def is_fitting(model: Any) -> bool:
     """Whether this was called from `fit` of the model."""
     return next(_fits(model), None) is not None
+
+
+def fits_of(model: Any) -> int:
+    """Number of calls of `fit` of the model, one within another, from which this was called."""
+    return sum(1 for _ in _fits(model))
 
 
 def fits_steps(model: Any) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -56,8 +56,11 @@ class OptimizerSwap:
         self.step: CompiledStep | None = None
         self.by_hand = not is_fitting(model)
         self._undo = contextlib.ExitStack()
+        self._places: list[tuple[dict[str, Any], str, RateTable]] = []
+        self._unread: list[tuple[Slot, RateTable, int]] = []
         self._own_values: list[float] | None = None
         self._is_state = False
+        self._thread = threading.get_ident()
 
     def install(self, size: int) -> None:
         """Replace the variables by tables of `size` entries at least: see `RateTable`.
@@ -76,7 +79,7 @@ class OptimizerSwap:
         # Looked at before each batch.
         self._places = [(vars(slot.optimizer), f"_{slot.name}", table) for slot, table in self._pairs()]
         for slot, table in self._pairs():
-            table.refuse = self._refuse
+            table.owner = self
             slot.set(table)
             if slot.name == "learning_rate":
                 _replace(self._undo, slot.optimizer, "get_config", functools.partial(_plain_config, slot))
@@ -87,28 +90,36 @@ class OptimizerSwap:
             if isinstance(each, keras.optimizers.LossScaleOptimizer):
                 self._undo.callback(count_batches(each, self.tables))
         if getattr(model, "compiled", False):
-            self.step = step = CompiledStep(model, by_hand=self.by_hand)
-            for table in self.tables:
-                table.is_in_step = lambda: step.is_running
-            step.install(self.tables, self.check, self.remove, lambda: self._with_state(True))
+            self.step = CompiledStep(model, by_hand=self.by_hand)
+            self.step.install(self.tables, self.check, self.remove, lambda: self._with_state(True))
 
     def _pairs(self) -> Iterable[tuple[Slot, RateTable]]:
         return zip(self.slots, self.tables, strict=True)
 
+    @property
+    def is_in_step(self) -> bool:
+        """Whether the model's train step is being run."""
+        return self.step is not None and self.step.is_running
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is of a `fit` that was left by an exception, as far as this can be told from within."""
+        return not self.by_hand and threading.get_ident() == self._thread and not is_fitting(self._model)
+
     def _read_back(self) -> None:
         """Check that each optimizer's rate is what its table holds."""
         for slot, table in self._pairs():
-            was_read = table.was_read
-            table.fill(np.array([math.nan]))
-            table.place(0)
-            if slot.name == "learning_rate" and not np.isnan(ops.convert_to_numpy(slot.optimizer.learning_rate)):
-                self.remove()
-                raise invalid(
-                    "`SGDR` sets the learning rate of the optimizer that makes the updates.",
-                    f"{type(slot.optimizer).__name__}, which takes its rate from elsewhere",
-                    "Pass the optimizer that it leaves the updates to: `SGDR(optimizer=...)`.",
-                )
-            table.was_read = was_read
+            for probed in (0.12345, 67.89) if slot.name == "learning_rate" else ():
+                table.show(probed)
+                rate = ops.convert_to_numpy(slot.optimizer.learning_rate)
+                if rate != np.asarray(probed, rate.dtype):
+                    self.remove()
+                    raise invalid(
+                        "`SGDR` sets the learning rate of the optimizer that makes the updates, as it is.",
+                        f"{type(slot.optimizer).__name__}, which takes its rate from elsewhere or changes it",
+                        "Pass the optimizer that it leaves the updates to: `SGDR(optimizer=...)`.",
+                    )
+            table.show(rate_as_written(slot.variable))  # Until the first epoch.
 
     def _make_state(self, wanted: bool) -> None:
         """On JAX, whether the compiled step is handed the tables, as state: other values are compiled into it."""
@@ -170,8 +181,11 @@ class OptimizerSwap:
         self._make_state(True)
         for table in self.tables:
             table.place(position)
-        rates = [(slot, table) for slot, table in self._pairs() if slot.name == "learning_rate"]
-        self._unread = [(slot, table, _made(slot)) for slot, table in rates if not table.was_read]
+        self._unread = [
+            (slot, table, _made(slot))
+            for slot, table in self._pairs()
+            if slot.name == "learning_rate" and ("loop" if self.by_hand else "step") not in table.reads
+        ]
         if self.step is not None:
             self.step.begin_epoch()
 
@@ -197,8 +211,9 @@ class OptimizerSwap:
         Raises:
             ValueError: Naming one that has not.
         """
+        reader = "step" if self.step is not None and self.step.batches else "loop"
         for slot, table, before in self._unread:
-            if not table.was_read and (updates := _made(slot) - before):
+            if reader not in table.reads and (updates := _made(slot) - before):
                 raise invalid(
                     "The training step must read the learning rate that `SGDR` sets.",
                     f"{updates} updates of the optimizer {slot.optimizer.name!r} without it",
@@ -213,6 +228,7 @@ class OptimizerSwap:
         self._on_remove()
         if self.step is not None:
             self.step.restore(self.tables)
+            self.step = None
         self._make_state(False)
         self._undo.close()
         for slot, table in self._pairs():
@@ -223,15 +239,21 @@ class OptimizerSwap:
                 # A schedule that was set after `fit` was left by an exception.
                 slot.optimizer.learning_rate = present
                 self._model.train_function = None
-        self.tables = []
+        self.tables, self._places, self._unread = [], [], []
 
-    def _refuse(self, name: str, value: Any) -> None:
+    def refuse(self, name: str, value: Any) -> None:
         """Refuse to let rate or cycle be set in `fit`; after one that was left by an exception, make way for it."""
         calling = calling_list()
-        if calling is None and not self.by_hand and not is_fitting(self._model):
+        if calling is None and self.is_over:
             self.remove()
             return
         culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
+        if self.by_hand or threading.get_ident() != self._thread:
+            raise invalid(
+                "Until `on_train_end()` only `SGDR` sets the learning rate.",
+                f"{name}={value} from outside",
+                "Call it first, or leave out one of the two.",
+            )
         raise _set_by(culprit, name, value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from typing import Any, NoReturn
 
 import keras
@@ -34,7 +34,8 @@ class RateTable:
     Attributes:
         size: Number of entries, a power of two above the given one.
         ring: The variable that holds them.
-        was_read: Whether it was called since that was last set to False.
+        owner: The `OptimizerSwap` that it is in; None outside a training.
+        reads: Who has read it: `"step"`, the model's train step, and `"loop"`, a step that Keras does not know.
     """
 
     def __init__(self, name: str, variable: Any, counter: Any, size: int) -> None:
@@ -43,8 +44,9 @@ class RateTable:
         self.counter = counter
         # With room for a `fit` of other epochs, which needs no other step then.
         self.size = 1 << max(size, 1023).bit_length()
-        self.was_read = False
-        self.detach()
+        self.owner: Any = None
+        self.held: float | None = None
+        self.reads: set[str] = set()
         # The counter's value in this step where the variable does not hold it: see `compiled_step.count_batches`.
         self.count: Any = None
         zeros = np.zeros(self.size)
@@ -53,26 +55,37 @@ class RateTable:
         self._counted = 0
         self._shift: int | None = None
 
-    def detach(self) -> None:
-        """Let go of the training that it was in."""
-        # Called with name and value when something sets the learning rate; raises where that may not be.
-        self.refuse: Callable[[str, Any], None] = lambda name, value: None
-        self.is_in_step: Callable[[], bool] = lambda: False
-        self.held: float | None = None
-
     def __call__(self) -> Any:
         """The present entry, a scalar."""
-        self.was_read = True
-        if self.is_in_step():
+        if self.owner is not None and self.owner.is_in_step:
+            self.reads.add("step")
             return self.entry()
+        if self.owner is not None and self.owner.is_over:
+            self.owner.remove()
+            return self.variable
         entry = self.entry()
-        return entry if _is_symbolic(entry) else self._outside
+        if _is_symbolic(entry) or _is_applying():
+            self.reads.add("loop")
+            return entry
+        return self._outside
 
     def entry(self) -> Any:
         """The present entry, a scalar tensor."""
         count = ops.convert_to_tensor(self.counter) if self.count is None else self.count
-        is_torch = keras.config.backend() == "torch"
-        return _at(self.ring, count & (self.size - 1) if is_torch else ops.bitwise_and(count, self.size - 1))
+        mask: Any = self.size - 1
+        if keras.config.backend() == "torch":
+            return _at(self.ring, count & mask)
+        return _at(self.ring, ops.bitwise_and(count, ops.convert_to_tensor(mask, self.counter.dtype)))
+
+    def detach(self) -> None:
+        """Leave the training that it was in. Steps that were compiled with it have the optimizer's own rate then."""
+        self.owner = None
+        self.show(rate_as_written(self.variable))
+
+    def show(self, value: float) -> None:
+        """Have this value for all updates, until the next `fill`."""
+        self.fill(np.array([value]))
+        self.place(0)
 
     def fill(self, entries: FloatArray) -> None:
         """Have these entries from the next `place` on, shape `(size,)` at most; the last one holds on."""
@@ -106,7 +119,8 @@ class RateTable:
 
     def assign(self, value: Any) -> None:
         """Called by `optimizer.learning_rate = value`."""
-        self.refuse(self.name, value)
+        if self.owner is not None:
+            self.owner.refuse(self.name, value)
         self.variable.assign(value)
 
 
@@ -173,6 +187,16 @@ def _is_symbolic(tensor: Any) -> bool:
 
         return isinstance(tensor, jax.core.Tracer)
     return backend == "tensorflow" and not hasattr(tensor, "numpy")
+
+
+def _is_applying() -> bool:
+    """Whether an optimizer asks, for an update."""
+    frame = sys._getframe(2)
+    for _ in range(8):
+        if frame is None or frame.f_code.co_name == "apply":
+            return frame is not None
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def cycle_lengths(schedule: Schedule, updates: range, steps_per_epoch: int) -> FloatArray:

@@ -18,6 +18,7 @@ from keras_sgdr.callbacks.fit_context import (
     refuse_other_rate_setters,
     write_rates,
 )
+from keras_sgdr.callbacks.slots import check_optimizers
 from keras_sgdr.callbacks.training import Training
 from keras_sgdr.schedules import Schedule, WarmRestarts
 from keras_sgdr.schedules.exact import Epochs, FloatArray, check_fraction, to_fraction, to_json
@@ -50,9 +51,8 @@ class SGDR(keras.callbacks.Callback):
     >>> history = model.fit(x, y, epochs=70, callbacks=[sgdr])
     >>> [(row["last_epoch"], row["loss"]) for row in sgdr.cycles]
 
-    In a training loop of your own, call its hooks of training and epochs, after `set_model` and `set_params`, or let a
-    `keras.callbacks.CallbackList` do so. A step that you compile must be compiled after `on_train_begin`. On JAX, take
-    `optimizer.variables` for the step after each `on_epoch_begin`, and assign them before `on_epoch_end`.
+    In a loop of your own, let a `keras.callbacks.CallbackList` call its hooks. A step that you compile must be compiled
+    after `on_train_begin`. On JAX, take `optimizer.variables` after `on_epoch_begin`, and assign them before its end.
 
     Args:
         T_0: Length of the first cycle in epochs; may be a fraction. None: the epochs of `fit` hold `cycle_limit`
@@ -69,8 +69,7 @@ class SGDR(keras.callbacks.Callback):
         per: `"batch"`, or `"epoch"` to hold through each epoch the rate at its start.
         steps_per_epoch: Batches in an epoch, needed only where Keras does not know it.
         updates_per_batch: How often the training step applies the optimizer: 2 for twice per batch, `Fraction(1, 2)`
-            for every second batch. Keras's own step does once. (Not for `gradient_accumulation_steps`: the optimizer
-            is given every batch then.)
+            for every second batch. (Not for `gradient_accumulation_steps`: the optimizer is given every batch then.)
         optimizer: The optimizer whose rate is set, or a list of them; None for that of `compile`.
         schedule: A `Schedule`, such as a `StepDecay` or one of `WarmRestarts.plan`, in place of all the values from
             `T_0` to `end`. `SGDR(...)` is `SGDR(schedule=WarmRestarts(...))`.
@@ -78,9 +77,9 @@ class SGDR(keras.callbacks.Callback):
 
     Raises:
         ValueError: At construction, for a value out of range. When training begins, before anything has changed, if the
-            steps per epoch are unknown, another callback sets the learning rate, the model is not compiled, or the
-            optimizer has no float learning rate of its own. At the end of an epoch whose updates or batches are not as
-            many as the schedule was made for. Whenever something else sets the learning rate.
+            steps per epoch are unknown, another callback sets the rate, the model is not compiled, or the optimizer has
+            no float rate of its own. At the end of an epoch whose updates or batches are not as many as the schedule
+            was made for. Whenever something else sets the rate.
     """
 
     def __init__(
@@ -107,6 +106,7 @@ class SGDR(keras.callbacks.Callback):
         integer("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch, or None.", optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
         check_fraction("updates_per_batch", updates_per_batch, fix, unit="")
+        check_optimizers(optimizer)
         options: dict[str, Any] = {
             "T_0": T_0,
             "T_mult": T_mult,
@@ -142,10 +142,10 @@ class SGDR(keras.callbacks.Callback):
 
     @property
     def cycles(self) -> list[dict[str, Any]]:
-        """During and after training a dict for each cycle that was run: `index`, `first_epoch`, `last_epoch` (from 0,
-        as in `history.epoch`), `length` (epochs), `first_rate`, `last_rate` (of the updates that were run, of the first
-        optimizer; before rounding to its precision), `complete` (whether its last update was run), and the metrics of
-        its last epoch. Updates that belong to no cycle, as in warmup, have index -1, no length and are never complete.
+        """During and after training a dict for each cycle that was run: `index`, `first_epoch`, `last_epoch` (from 0),
+        `length` (epochs), `first_rate`, `last_rate` (of the first optimizer, before rounding to its precision),
+        `complete` (whether its last update was run), and the metrics of its last epoch. Updates of no cycle, as in
+        warmup, have index -1 and no length.
         """
         return [] if self._training is None else self._training.rows
 
@@ -168,9 +168,12 @@ class SGDR(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self._training is not None:
-            self._training.remove()
+            self._training.make_way()
+        self._training = None
         refuse_other_rate_setters(self)
         steps, from_fit = self._known_steps()
+        if int(self.params["epochs"]) < 1:
+            return
         training = Training(
             self.model,
             self.optimizer,
@@ -210,7 +213,8 @@ class SGDR(keras.callbacks.Callback):
             write_rates(board, training.rates_of_last_epoch, epoch * training.updates_per_epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self._live.end()
+        if self._training is not None:
+            self._live.end()
 
     @property
     def _live(self) -> Training:

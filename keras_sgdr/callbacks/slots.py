@@ -8,10 +8,11 @@ from typing import Any
 
 import keras
 
-from keras_sgdr._checks import invalid
+from keras_sgdr._checks import invalid, require
 from keras_sgdr._model_state import optimizers_held, optimizers_in
+from keras_sgdr.callbacks.rate_table import RateTable
 
-__all__ = ["Slot", "parts_of", "slots_of"]
+__all__ = ["Slot", "check_optimizers", "is_complete", "parts_of", "slots_of"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class Slot:
         setattr(self.optimizer, f"_{self.name}", value)
 
 
+def check_optimizers(given: Any) -> None:
+    """Require None, an optimizer, or a list of some."""
+    several = given if isinstance(given, list | tuple) else [given]
+    valid = bool(several) and all(isinstance(each, keras.optimizers.Optimizer) for each in several)
+    rule = "`optimizer` must be an optimizer of Keras, or a list of them."
+    require(valid or given is None, rule, "optimizer", given, "Pass the very object, such as model.d_optimizer.")
+
+
 def slots_of(model: Any, given: Any = None) -> list[Slot]:
     """What is to be replaced, the learning rates first.
 
@@ -55,6 +64,7 @@ def slots_of(model: Any, given: Any = None) -> list[Slot]:
     found = []
     for outer in _given(model, given):
         for optimizer in _inside(outer, model):
+            _take_over(optimizer)
             rate = getattr(optimizer, "_learning_rate", None)
             if not isinstance(rate, keras.Variable):
                 raise invalid(
@@ -63,7 +73,8 @@ def slots_of(model: Any, given: Any = None) -> list[Slot]:
                     "Compile with a float, such as `keras.optimizers.SGD(0.1)`.",
                 )
             if given is None:
-                _refuse_wrapper(optimizer)
+                is_scaled = isinstance(outer, keras.optimizers.LossScaleOptimizer)
+                _refuse_wrapper(optimizer, "model.optimizer.inner_optimizer" if is_scaled else "model.optimizer")
             found.append((outer, optimizer))
     rates = [Slot(each, outer, i, "learning_rate", each._learning_rate) for i, (outer, each) in enumerate(found)]
     cycles = [
@@ -121,12 +132,26 @@ def is_complete(model: Any) -> bool:
     return bool(model.built) and all(layer.built for layer in model._flatten_layers())
 
 
-def _refuse_wrapper(optimizer: Any) -> None:
+def _take_over(optimizer: Any) -> None:
+    """End a training of the optimizer that was left early; refuse one that goes on."""
+    table = getattr(optimizer, "_learning_rate", None)
+    owner = table.owner if isinstance(table, RateTable) else None
+    if owner is not None:
+        if not (owner.by_hand or owner.is_over):
+            raise invalid(
+                "An optimizer can have one `SGDR` at a time.",
+                f"{type(optimizer).__name__} {optimizer.name!r}, which another training uses",
+                "Give each model an optimizer of its own.",
+            )
+        owner.remove()
+
+
+def _refuse_wrapper(optimizer: Any, path: str) -> None:
     """Refuse an optimizer that may leave the updates, and with them the rate, to one that it holds."""
     for name, value in optimizers_held(optimizer).items():
         place, held = next(optimizers_in(value, name))
         raise invalid(
             "`SGDR` must know which optimizer makes the updates, where one holds another.",
             f"{type(optimizer).__name__}, whose `{place}` holds {type(held).__name__}",
-            f"Pass that one: `SGDR(optimizer=model.optimizer.{place})`.",
+            f"Pass that one: `SGDR(optimizer={path}.{place})`.",
         )

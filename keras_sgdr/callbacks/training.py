@@ -81,6 +81,7 @@ class Training:
         self._epoch: int | None = None
         self._epochs_run = 0
         self._logged: list[tuple[str, float]] = []
+        self._ended: list[int] | None = None
 
     def install(self) -> None:
         """Let the optimizers read their rates from tables."""
@@ -95,6 +96,17 @@ class Training:
         """Give the optimizers their own rates back."""
         self._swap.remove()
 
+    def make_way(self) -> None:
+        """End it for the next one of the same callback, unless its `fit` goes on.
+
+        Raises:
+            ValueError: If it does.
+        """
+        if self.is_live and not self._swap.by_hand and not self._swap.is_over:
+            rule = "An `SGDR` serves one training at a time."
+            raise invalid(rule, "a training within another", "Make one for each.")
+        self.remove()
+
     @property
     def is_live(self) -> bool:
         """Whether the optimizers read their rates from its tables."""
@@ -103,6 +115,7 @@ class Training:
     def begin_epoch(self, epoch: int) -> None:
         """Let the next update be the epoch's first."""
         self._swap.check()
+        self._check_between()
         if epoch not in self._window:
             self._window = range(epoch, max(min(epoch + self._window_epochs, self._epochs), epoch + 1))
             self._rates = self._rates_of(self.schedules[0])
@@ -133,6 +146,7 @@ class Training:
         updates = self._updates(counts[0])
         last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
         swap.end_epoch(last)
+        self._ended = counts
         self._record(epoch, metrics, batches, updates)
         self._keep_applied(updates)
         self._epochs_run += 1
@@ -198,6 +212,16 @@ class Training:
     def _batches(self, updates: int, *, short: bool) -> int | None:
         return batches_run(updates, self._swap.step, self._per_batch, self._steps, short=short)
 
+    def _check_between(self) -> None:
+        """Check that no update was made since the last epoch ended."""
+        for slot, before, now in zip(self._swap.slots, self._ended or [], self._swap.updates(), strict=False):
+            if now > before:
+                raise invalid(
+                    "Between two epochs there is no learning rate for an update.",
+                    f"{now - before} updates of the optimizer {slot.optimizer.name!r} between them",
+                    "Make them inside an epoch, or with another optimizer.",
+                )
+
     def _check_count(self, epoch: int, counts: list[int]) -> int:
         """The batches that were run, if they and the updates are those that the schedule was made for."""
         swap, steps, step = self._swap, self._steps, self._swap.step
@@ -206,11 +230,14 @@ class Training:
         executed = step.batches if step is not None and step.batches else (steps or 0)
         if steps is not None and step is not None and steps < executed < steps + step.last:
             executed = steps  # The last execution had room for more.
+        if not getattr(self._model, "trainable_variables", True):
+            return executed  # Keras makes no updates then.
         for slot, updates in zip(swap.slots, counts, strict=True):
             fits = batches is not None and batches == batches_run(updates, step, self._per_batch, batches, short=False)
             fits &= bool(updates) or not swap.by_hand
             if executed and not fits and not (self._holds and updates):
-                refuse_count(slot.optimizer.name, updates, executed, self._per_batch, epoch)
+                is_several = step is not None and step.last > 1
+                refuse_count(slot.optimizer.name, updates, executed, self._per_batch, epoch, is_several=is_several)
         batches = executed if batches is None else batches
         stopped = bool(getattr(self._model, "stop_training", False)) or self._may_run_out
         if steps is not None and not self._holds and (batches > steps or (batches < steps and not stopped)):

@@ -22,7 +22,7 @@ def batches_run(
         expected: Batches of an epoch, where they are known.
         short: Whether an execution of several batches may have found fewer.
     """
-    if step is None or (updates and not step.batches):
+    if step is None or (updates and not step.batches and not step.ran_out):
         low = high = round(updates / per_batch)
     else:
         low, high = step.batches - max(step.last, 1) + 1, step.batches
@@ -35,7 +35,7 @@ def batches_run(
     return high if attempted else None
 
 
-def refuse_count(name: str, updates: int, batches: int, per_batch: Fraction, epoch: int) -> None:
+def refuse_count(name: str, updates: int, batches: int, per_batch: Fraction, epoch: int, *, is_several: bool) -> None:
     """Raise the error for updates that are not as many as the batches tell.
 
     Args:
@@ -44,6 +44,7 @@ def refuse_count(name: str, updates: int, batches: int, per_batch: Fraction, epo
         batches: Batches of the epoch.
         per_batch: Updates per batch that there should be.
         epoch: From 0.
+        is_several: Whether an execution is of several batches.
     """
     received = f"{updates} updates of the optimizer {name!r} in the {batches} batches of epoch {epoch + 1}"
     if not updates:
@@ -54,7 +55,8 @@ def refuse_count(name: str, updates: int, batches: int, per_batch: Fraction, epo
     raise invalid(
         f"The cycles are counted in updates, {per_batch} per batch.",
         received,
-        f"If the training step makes as many in every epoch, pass `SGDR(updates_per_batch={argument})`.",
+        f"If the training step makes as many in every epoch, pass `SGDR(updates_per_batch={argument})`."
+        + is_several * " Where the data end early or go on, let `steps_per_execution` divide the batches of an epoch.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,7 +14,19 @@ import numpy as np
 import pytest
 
 from keras_sgdr import SGDR, SnapshotCheckpoint, WarmRestarts
-from tests.support.probe import BACKEND, EXECUTIONS, RATE, STEPS, Array, data, fit, planned, probe, sgdr
+from tests.support.probe import (
+    BACKEND,
+    EXECUTIONS,
+    RATE,
+    STEPS,
+    Array,
+    data,
+    fit,
+    gradient_is_target,
+    planned,
+    probe,
+    sgdr,
+)
 from tests.support.train_steps import ByItself, EverySecond, Repeating, custom, moved
 
 RAN_OUT = pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
@@ -163,7 +177,7 @@ class TestWrappers:
         """Told from its rate before training where it gives another's, else by the end of the first epoch."""
         outer = kind(keras.optimizers.SGD(RATE), name)
         message = (
-            f"Received: {kind.__name__}, which takes its rate from elsewhere. Pass the optimizer"
+            f"Received: {kind.__name__}, which takes its rate from elsewhere or changes it. Pass"
             if kind is DelegatingItsRate
             else f"must read the learning rate that `SGDR` sets. Received: 7 updates of the optimizer {outer.name!r}"
         )
@@ -265,6 +279,107 @@ class TestOthersThatSetTheRate:
         callback = sgdr()
         fit(probe(), callback, Reads())
         assert seen == [float(rate) for rate in callback.rates[::STEPS]]
+
+
+class Changing(keras.optimizers.SGD):
+    """Makes its updates at another rate than it has."""
+
+    def _get_current_learning_rate(self) -> Any:
+        return keras.ops.minimum(super()._get_current_learning_rate(), 0.05)
+
+
+class TestOutsideEpochs:
+    def test_before_the_first_epoch_there_is_the_own_rate(self) -> None:
+        seen: list[float] = []
+
+        class Reads(keras.callbacks.Callback):
+            def on_train_begin(self, logs: Any = None) -> None:
+                seen.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+
+        fit(probe(), sgdr(eta_max=0.3), Reads())
+        assert seen == [np.float32(RATE)]
+
+    def test_no_updates_between_two_epochs(self) -> None:
+        class More(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                self.model.train_on_batch(*(part[:1] for part in data()))
+
+        with pytest.raises(ValueError, match=r"Between two epochs there is no learning rate for an update\."):
+            fit(probe(), sgdr(), More())
+
+
+class TestTrainingsWithinTrainings:
+    def test_of_the_same_model(self) -> None:
+        class Inner(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                self.model.fit(*data(), verbose=0)
+
+        with pytest.raises(ValueError, match=r"by one `fit` at a time where that is under `SGDR`\. Received: a"):
+            fit(probe(), sgdr(), Inner())
+
+    def test_with_the_same_callback(self) -> None:
+        callback = sgdr()
+        inner = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: fit(probe(), callback))
+        with pytest.raises(ValueError, match="An `SGDR` serves one training at a time"):
+            fit(probe(), callback, inner)
+
+    def test_with_the_same_optimizer(self) -> None:
+        optimizer = keras.optimizers.SGD(RATE)
+        model = probe(optimizer)
+        inner = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: fit(probe(optimizer), sgdr()))
+        with pytest.raises(ValueError, match="An optimizer can have one `SGDR` at a time"):
+            fit(model, sgdr(), inner)
+
+    def test_called_by_another_callback(self) -> None:
+        class Around(keras.callbacks.Callback):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = sgdr()
+                for hook in ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end"):
+                    setattr(self, hook, getattr(self.inner, hook))
+
+            def set_model(self, model: Any) -> None:
+                self.inner.set_model(model)
+
+            def set_params(self, params: Any) -> None:
+                self.inner.set_params(params)
+
+        np.testing.assert_array_equal(fit(probe(), Around()), planned())
+
+
+class TestWithoutUpdates:
+    @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
+    def test_no_weights_to_train(self) -> None:
+        model = probe()
+        model.layers[-1].trainable = False
+        model.compile(keras.optimizers.SGD(RATE), loss=gradient_is_target)
+        callback = sgdr()
+        assert not fit(model, callback).any()
+        assert callback.rates.size == 0
+
+    def test_no_epochs(self) -> None:
+        callback = SGDR()
+        probe().fit(*data(), epochs=0, verbose=0, callbacks=[callback])
+        assert callback.cycles == []
+
+
+@pytest.mark.parametrize("value", [[], "sgd", {"a": 1}, [keras.optimizers.SGD(), None]], ids=str)
+def test_what_is_no_optimizer(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"`optimizer` must be an optimizer of Keras, or a list of them\."):
+        SGDR(1, optimizer=value)
+
+
+def test_an_optimizer_that_changes_its_rate() -> None:
+    with pytest.raises(ValueError, match="Received: Changing, which takes its rate from elsewhere or changes it"):
+        fit(probe(Changing(RATE)), sgdr())
+
+
+def test_a_used_callback_can_be_copied() -> None:
+    callback = sgdr()
+    fit(probe(), callback)
+    for copied in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
+        np.testing.assert_array_equal(copied.rates, callback.rates)
+        assert copied.cycles == callback.cycles
 
 
 class TestRates:

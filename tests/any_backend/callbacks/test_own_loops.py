@@ -222,6 +222,43 @@ class TestStateless:
             self.train(probe(), sgdr(), taken_once=True)
 
 
+class TestLeftEarly:
+    """A loop or a `fit` that ends without `on_train_end`."""
+
+    @staticmethod
+    def broken_off(model: Any) -> None:
+        callbacks = hooked(model, sgdr(), epochs=EPOCHS, steps=STEPS)
+        callbacks.on_train_begin()
+        callbacks.on_epoch_begin(0)
+        model.train_on_batch(*(part[:1] for part in data()))
+
+    def test_the_next_training_takes_over(self) -> None:
+        model = probe()
+        self.broken_off(model)
+        np.testing.assert_array_equal(loop(model, model.train_on_batch, sgdr()), planned())
+        self.broken_off(model)
+        np.testing.assert_array_equal(fit(model, sgdr()), planned())
+        self.broken_off(model)
+        np.testing.assert_array_equal(fit(model), np.full(3 * STEPS, RATE, "float32"))
+
+    def test_setting_the_rate_names_the_hook(self) -> None:
+        model = probe()
+        self.broken_off(model)
+        message = "Until `on_train_end()` only `SGDR` sets the learning rate. Received: learning_rate=0.5 from outside."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            model.optimizer.learning_rate = 0.5
+
+    def test_an_update_after_an_exception_has_the_own_rate(self) -> None:
+        model = probe()
+        with pytest.raises(ZeroDivisionError):
+            fit(model, sgdr(), keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: 1 / 0))
+        model.layers[-1].w.assign(np.zeros(STEPS))
+        gradients = [ops.ones(each.shape) for each in model.trainable_variables]
+        model.optimizer.apply(gradients, model.trainable_variables)
+        np.testing.assert_array_equal(-ops.convert_to_numpy(model.layers[-1].w), CONSTANT)
+        assert len(model.optimizer.variables) == 2
+
+
 class TestErrors:
     def test_without_params(self) -> None:
         callback = sgdr()
@@ -259,7 +296,7 @@ class TestErrors:
             model.train_on_batch(x, y)
             model.optimizer.learning_rate = 0.5
 
-        with pytest.raises(ValueError, match=r"only `SGDR` sets the learning rate. Received: learning_rate=0.5 from"):
+        with pytest.raises(ValueError, match=r"only `SGDR` sets the learning rate\. Received: learning_rate=0\.5 from"):
             loop(model, step, sgdr())
 
     def test_a_loop_that_sets_a_schedule(self) -> None:
