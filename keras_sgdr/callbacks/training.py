@@ -235,7 +235,7 @@ class Training:
         for slot, updates in zip(swap.slots, counts, strict=True):
             fits = batches is not None and batches == batches_run(updates, step, self._per_batch, batches, short=False)
             fits &= bool(updates) or not swap.by_hand
-            if executed and not fits and not (self._holds and updates):
+            if executed and not fits:
                 is_several = step is not None and step.last > 1
                 refuse_count(slot.optimizer.name, updates, executed, self._per_batch, epoch, is_several=is_several)
         batches = executed if batches is None else batches
