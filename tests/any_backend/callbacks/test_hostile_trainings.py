@@ -192,9 +192,12 @@ def check(case: Case) -> bool:
             assert str(error).count("Received: ") == 1, error
             first = max(applied.epochs, default=first - 1) + 1
             continue
+        # After an epoch without data Keras on JAX puts back the weights of the epoch before.
+        put_back = BACKEND == "jax" and not np.all(np.diff([0, *lengths]))
         if case.overruns:
             # A weight is moved by several batches of an epoch.
-            np.testing.assert_allclose(applied.rates.sum(), callback.rates.sum(), rtol=1e-5)
+            if not put_back:
+                np.testing.assert_allclose(applied.rates.sum(), callback.rates.sum(), rtol=1e-5)
             first = max(applied.epochs) + 1
             continue
         # Epoch by epoch: what each batch has moved, and what the callback says of the same updates.
@@ -214,8 +217,7 @@ def check(case: Case) -> bool:
                 row[1::2][: len(mine)] = mine
             else:
                 row[: len(mine)] = mine
-            # After an epoch without data Keras on JAX puts back the weights of the epoch before.
-            if len(mine) or BACKEND != "jax":
+            if len(mine) or not put_back:
                 np.testing.assert_array_equal(weights, row)
         assert ends[-1] == len(rates)
         first = max(applied.epochs, default=first - 1) + 1
