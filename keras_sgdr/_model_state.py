@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["optimizers_held", "optimizers_in", "random_state_restored", "value_of", "variables_restored"]
+__all__ = [
+    "method_replaced",
+    "optimizers_held",
+    "optimizers_in",
+    "random_state_restored",
+    "value_of",
+    "variables_restored",
+]
 
 
 @contextlib.contextmanager
@@ -30,6 +37,20 @@ def variables_restored(model: Any, *others: Any) -> Iterator[None]:
             model._jax_state = None  # As Keras leaves it: that of an interrupted step would be written back.
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+
+
+@contextlib.contextmanager
+def method_replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
+    """Replace a method of one instance, and at the end put back what the instance had of its own, if anything."""
+    # Not by `setattr`, which Keras uses to keep track of what an optimizer or a model holds.
+    attributes = vars(owner)
+    own = {name: attributes[name]} if name in attributes else {}
+    attributes[name] = method
+    try:
+        yield
+    finally:
+        attributes.pop(name, None)
+        attributes.update(own)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,12 @@ It is kept on the step that Keras itself had compiled: as long as Keras holds th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._model_state import method_replaced
 from keras_sgdr.callbacks.fit_context import fits_of, is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable
 
@@ -99,18 +100,11 @@ class CompiledStep:
         model = self._model
         for table in self._tables:
             table.reads.discard("step")
-        step, is_own = model.train_step, "train_step" in vars(model)
+        step = model.train_step
         # A function of its own: JAX takes the compiled steps of equal methods, such as that of before a `compile`, for
         # one another.
-        vars(model)["train_step"] = lambda *args: step(*args)
-        try:
-            with self._building():
-                self._make_train_function(force=True)
-        finally:
-            if is_own:
-                vars(model)["train_step"] = step
-            else:
-                del vars(model)["train_step"]
+        with method_replaced(model, "train_step", lambda *args: step(*args)), self._building():
+            self._make_train_function(force=True)
         self._count(model.train_function)
 
     def _count(self, step: Any) -> None:
@@ -144,12 +138,9 @@ class CompiledStep:
         del self._model.make_train_function
 
 
-def count_batches(scaler: Any, tables: Sequence[RateTable]) -> Callable[[], None]:
-    """Let a `LossScaleOptimizer` count all batches, skipped ones too, in its own iteration counter, else unused.
-
-    Returns:
-        What undoes it.
-    """
+@contextmanager
+def count_batches(scaler: Any, tables: Sequence[RateTable]) -> Iterator[None]:
+    """Let a `LossScaleOptimizer` count all batches, skipped ones too, in its own iteration counter, else unused."""
     counter = scaler._iterations
     apply, stateless_apply = scaler.apply, scaler.stateless_apply
 
@@ -172,10 +163,8 @@ def count_batches(scaler: Any, tables: Sequence[RateTable]) -> Callable[[], None
         optimizer_variables[place] = count + 1
         return trainable_variables, optimizer_variables
 
-    def undo() -> None:
-        del scaler.apply, scaler.stateless_apply
-        # What it always is outside `fit`; it may have been read from a file that was saved during another one.
-        counter.assign(0)
-
-    scaler.apply, scaler.stateless_apply = counting_apply, counting_stateless_apply
-    return undo
+    applying = method_replaced(scaler, "apply", counting_apply)
+    with applying, method_replaced(scaler, "stateless_apply", counting_stateless_apply):
+        yield
+    # What it always is outside `fit`; it may have been read from a file that was saved during another one.
+    counter.assign(0)

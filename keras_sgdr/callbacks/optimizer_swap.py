@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._model_state import method_replaced
 from keras_sgdr.callbacks.compiled_step import CompiledStep, count_batches
 from keras_sgdr.callbacks.fit_context import calling_list, is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable, rate_as_written
@@ -51,7 +52,7 @@ class OptimizerSwap:
         self._model = model
         self._on_remove = on_remove
         self.slots = slots
-        self.rates = [rate_as_written(slot.variable) for slot in slots if slot.name == "learning_rate"]
+        self.rates = [rate_as_written(slot.variable) for slot in slots if slot.is_rate]
         self.tables: list[RateTable] = []
         self.step: CompiledStep | None = None
         self.by_hand = not is_fitting(model)
@@ -81,14 +82,15 @@ class OptimizerSwap:
         for slot, table in self._pairs():
             table.owner = self
             slot.set(table)
-            if slot.name == "learning_rate":
-                _replace(self._undo, slot.optimizer, "get_config", functools.partial(_plain_config, slot))
+            if slot.is_rate:
+                plain = functools.partial(_plain_config, slot)
+                self._undo.enter_context(method_replaced(slot.optimizer, "get_config", plain))
         self._read_back()
         if keras.config.backend() == "jax":
             self._keep_out_of_files([part for each in outer for part in parts_of(each)])
         for each in outer:
             if isinstance(each, keras.optimizers.LossScaleOptimizer):
-                self._undo.callback(count_batches(each, self.tables))
+                self._undo.enter_context(count_batches(each, self.tables))
         if getattr(model, "compiled", False):
             self.step = CompiledStep(model, by_hand=self.by_hand)
             self.step.install(self.tables, self.check, self.remove, lambda: self._with_state(True))
@@ -106,10 +108,15 @@ class OptimizerSwap:
         """Whether it is of a `fit` that was left by an exception, as far as this can be told from within."""
         return not self.by_hand and threading.get_ident() == self._thread and not is_fitting(self._model)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is of a `fit` that is being run."""
+        return bool(self.tables) and not self.by_hand and not self.is_over
+
     def _read_back(self) -> None:
         """Check that each optimizer's rate is what its table holds."""
         for slot, table in self._pairs():
-            for probed in (0.12345, 67.89) if slot.name == "learning_rate" else ():
+            for probed in (0.12345, 67.89) if slot.is_rate else ():
                 table.show(probed)
                 rate = ops.convert_to_numpy(slot.optimizer.learning_rate)
                 if rate != np.asarray(probed, rate.dtype):
@@ -146,7 +153,8 @@ class OptimizerSwap:
         saving = [(each, name) for each in optimizers for name in ("save_own_variables", "load_own_variables")]
         saving += [(self._model, name) for name in ("get_state_tree", "set_state_tree") if hasattr(self._model, name)]
         for each, name in saving:
-            _replace(self._undo, each, name, functools.partial(without_tables, getattr(each, name)))
+            hiding = functools.partial(without_tables, getattr(each, name))
+            self._undo.enter_context(method_replaced(each, name, hiding))
 
     def check(self) -> None:
         """Check that nothing else has taken a table's place.
@@ -184,7 +192,7 @@ class OptimizerSwap:
         self._unread = [
             (slot, table, _made(slot))
             for slot, table in self._pairs()
-            if slot.name == "learning_rate" and ("loop" if self.by_hand else "step") not in table.reads
+            if slot.is_rate and ("loop" if self.by_hand else "step") not in table.reads
         ]
         if self.step is not None:
             self.step.begin_epoch()
@@ -235,7 +243,7 @@ class OptimizerSwap:
             present = slot.present
             slot.set(slot.variable)
             table.detach()
-            if present is not table and slot.name == "learning_rate":
+            if present is not table and slot.is_rate:
                 # A schedule that was set after `fit` was left by an exception.
                 slot.optimizer.learning_rate = present
                 self._model.train_function = None
@@ -247,13 +255,13 @@ class OptimizerSwap:
         if calling is None and self.is_over:
             self.remove()
             return
-        culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
         if self.by_hand or threading.get_ident() != self._thread:
             raise invalid(
                 "Until `on_train_end()` only `SGDR` sets the learning rate.",
                 f"{name}={value} from outside",
                 "Call it first, or leave out one of the two.",
             )
+        culprit = "the training step" if calling is None else type(calling.get("callback")).__name__
         raise _set_by(culprit, name, value)
 
 
@@ -274,13 +282,6 @@ def _table(slot: Slot, size: int) -> RateTable:
 def _made(slot: Slot) -> int:
     """Updates that an optimizer has made, without those that loss scaling has skipped."""
     return int(ops.convert_to_numpy(slot.optimizer._iterations))
-
-
-def _replace(undo: contextlib.ExitStack, owner: Any, name: str, method: Callable[..., Any]) -> None:
-    """Replace a method of one instance, until `undo` is closed."""
-    # Not by `setattr`, which Keras uses to keep track of what an optimizer or a model holds.
-    vars(owner)[name] = method
-    undo.callback(vars(owner).pop, name, None)
 
 
 def _plain_config(slot: Slot) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class Slot:
     variable: Any
 
     @property
+    def is_rate(self) -> bool:
+        """Whether it is the learning rate."""
+        return self.name == "learning_rate"
+
+    @property
     def present(self) -> Any:
         """What the optimizer uses now."""
         return getattr(self.optimizer, f"_{self.name}")
@@ -137,7 +142,7 @@ def _take_over(optimizer: Any) -> None:
     table = getattr(optimizer, "_learning_rate", None)
     owner = table.owner if isinstance(table, RateTable) else None
     if owner is not None:
-        if not (owner.by_hand or owner.is_over):
+        if owner.goes_on:
             raise invalid(
                 "An optimizer can have one `SGDR` at a time.",
                 f"{type(optimizer).__name__} {optimizer.name!r}, which another training uses",

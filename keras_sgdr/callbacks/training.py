@@ -102,7 +102,7 @@ class Training:
         Raises:
             ValueError: If it does.
         """
-        if self.is_live and not self._swap.by_hand and not self._swap.is_over:
+        if self._swap.goes_on:
             rule = "An `SGDR` serves one training at a time."
             raise invalid(rule, "a training within another", "Make one for each.")
         self.remove()
@@ -154,7 +154,7 @@ class Training:
             self._logged = [
                 (slot.optimizer.name, float(table.entries(last, last + 1)[0]))
                 for slot, table in zip(swap.slots, swap.tables, strict=True)
-                if _is_rate(slot)
+                if slot.is_rate
             ]
         if not batches:
             # Keras on JAX puts back the state of the epoch before, and with it what the tables held then.
@@ -194,7 +194,7 @@ class Training:
     def _values_of(self, slot: Slot) -> FloatArray:
         """What the table of a slot holds: the rates of the window's updates, or the updates in the cycle of each."""
         schedule = self.schedules[slot.number]
-        if _is_rate(slot):
+        if slot.is_rate:
             return self._rates_of(schedule)
         assert self._steps is not None
         positions = range(self._window.start * self.grid, self._window.stop * self.grid)
@@ -290,7 +290,3 @@ class Training:
                 self.rows.append({**begun, "first_rate": self._rate(epoch, first)})
             complete = cycle is not None and reached >= cycle.stop
             self.rows[-1].update(last_epoch=epoch, last_rate=self._rate(epoch, stop - 1), complete=complete, **metrics)
-
-
-def _is_rate(slot: Slot) -> bool:
-    return slot.name == "learning_rate"

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid, require
+from keras_sgdr._model_state import method_replaced
 
 __all__ = ["Batch", "build", "given_as_in_fit", "repeated", "shuffled"]
 
@@ -93,7 +94,7 @@ def given_as_in_fit(model: Any) -> Iterator[Callable[[Batch], float]]:
 
     `train_on_batch` always hands a triple to the training step.
     """
-    own, before = model.train_step, vars(model).get("train_step")
+    own = model.train_step
     parts: int | None = None
 
     def train_step(*state_and_data: Any) -> Any:
@@ -110,10 +111,5 @@ def given_as_in_fit(model: Any) -> Iterator[Callable[[Batch], float]]:
         require("loss" in logs, rule, "train_step's keys", sorted(logs), "Add it to what `train_step` returns.")
         return float(logs["loss"])
 
-    vars(model)["train_step"] = train_step
-    try:
+    with method_replaced(model, "train_step", train_step):
         yield train
-    finally:
-        del vars(model)["train_step"]
-        if before is not None:
-            vars(model)["train_step"] = before
