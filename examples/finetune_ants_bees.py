@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,11 +74,15 @@ class Options:
     """Folder to write into."""
 
 
-def main(options: Options) -> dict[str, Any]:
+def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -> dict[str, Any]:
     """Fine-tune, and print a line per epoch and a row per cycle.
 
     Writes `history.csv`, `learning_rate.png`, `loss.png`, `summary.json` and `model.keras` into the output folder. The
     model takes RGB images in 0..255 and returns logits. With AdamWR it loads after `import keras_sgdr.optimizers`.
+
+    Args:
+        options: What is trained, and how.
+        callbacks: Further callbacks.
 
     Returns:
         The content of `summary.json`.
@@ -118,7 +123,7 @@ def main(options: Options) -> dict[str, Any]:
         shuffle=False,  # The batches are shuffled already, image by image.
         verbose=1 if sys.stdout.isatty() else 2,
         # `CSVLogger` writes the learning rate that `SGDR` puts into the logs.
-        callbacks=[sgdr, keras.callbacks.CSVLogger(str(options.output / "history.csv"))],
+        callbacks=[sgdr, keras.callbacks.CSVLogger(str(options.output / "history.csv")), *callbacks],
     )
     model.save(options.output / "model.keras")
     draw(options, schedule, history, steps)
