@@ -32,6 +32,8 @@ __all__ = ["Options", "main"]
 
 # Learning rate at every restart, unless `eta_max` is given.
 PEAKS = {"sgd": 0.01, "adamw": 0.0003, "adamwr": 0.0003}
+# Images at a time in validation, at most: without gradients they need little memory.
+VALIDATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,11 @@ class Options:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Precision of the computations; the weights stay in float32."""
     jit: bool | None = None
-    """Compile with XLA. None: Keras's choice, except TensorFlow on a CPU, which XLA slows down."""
-    steps_per_execution: int | Literal["epoch"] = 1
-    """Batches in a call of the compiled step; epoch: a whole epoch, which is fastest on a GPU."""
+    """Compile with XLA. None: Keras's choice, except on TensorFlow: there it slows steps down on a CPU, and on a GPU
+    compiling takes longer than the whole training."""
+    steps_per_execution: int | Literal["epoch"] | None = None
+    """Batches in a call of the compiled step; epoch: a whole epoch, so that bars and logs move by the epoch. None:
+    epoch on a GPU, where it is fastest (PyTorch has no more than 1), else 1."""
     seed: int = 0
     """Seed of the head's first weights, the order of the images and their crops."""
     output: Path = Path("runs", "finetune_ants_bees")
@@ -100,19 +104,25 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
 
     images, train, val = ants_bees.load_or_draw(options.data, options.image_size, options.seed)
     print(f"{len(train[0])} training and {len(val[0])} validation images: {images}.")
-    batched = partial(batches, batch_size=options.batch_size, image_size=options.image_size, seed=options.seed)
-    training, validation = batched(*train, training=True), batched(*val, training=False)
+    jit = options.jit if options.jit is not None else False if system["backend"] == "tensorflow" else "auto"
+    # Each shape of a batch costs XLA a compilation.
+    is_xla = jit is True or system["backend"] == "jax"
+    batched = partial(batches, image_size=options.image_size, seed=options.seed, one_shape=is_xla)
+    training = batched(*train, batch_size=options.batch_size, training=True)
+    validation = batched(*val, batch_size=VALIDATION_BATCH, training=False)
     steps = len(training)
+    execution = options.steps_per_execution
+    if execution is None:
+        execution = "epoch" if system["hardware"]["gpus"] and system["backend"] != "torch" else 1
 
     weights, model = load_model(options)
-    on_cpu = system["backend"] == "tensorflow" and not system["hardware"]["gpus"]
     model.compile(
         make_optimizer(options.optimizer, eta_max, options.lambda_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         # Given as "accuracy", Keras would create it inside the step, which TensorFlow then traces twice.
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-        jit_compile=(False if on_cpu else "auto") if options.jit is None else options.jit,
-        steps_per_execution=steps if options.steps_per_execution == "epoch" else options.steps_per_execution,
+        jit_compile=jit,
+        steps_per_execution=steps if execution == "epoch" else execution,
     )
     schedule = WarmRestarts(options.T_0, options.T_mult, eta_max, options.eta_min)
     sgdr = SGDR(schedule=schedule)

@@ -122,16 +122,21 @@ def train_and_score(options: Options, seed: int, data: tuple[str, Any, Any]) -> 
     images, train, val = data
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    batched = partial(batches, batch_size=options.batch_size, image_size=options.image_size, seed=seed)
+    system = environment()
+    # Each shape of a batch costs XLA a compilation. TensorFlow does without it: see finetune_ants_bees.py, `jit`.
+    is_xla = system["backend"] == "jax"
+    batched = partial(
+        batches, batch_size=options.batch_size, image_size=options.image_size, seed=seed, one_shape=is_xla
+    )
     training, validation = batched(*train, training=True), batched(*val, training=False)
 
-    side, system = options.image_size, environment()
+    side = options.image_size
     model = resnet(options.depth, options.weights, classes=2, input_shape=(side, side, 3), preprocess=True)
-    # XLA slows TensorFlow down on a CPU.
-    on_cpu = system["backend"] == "tensorflow" and not system["hardware"]["gpus"]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(options.eta_max, momentum=0.9)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False if on_cpu else "auto")
+    model.compile(
+        optimizer, loss, metrics=["accuracy"], jit_compile=False if system["backend"] == "tensorflow" else "auto"
+    )
     callbacks = [SGDR(options.T_0, options.T_mult), SnapshotCheckpoint(folder / "snapshots", resume=True)]
     model.fit(
         training, validation_data=validation, epochs=options.epochs, callbacks=callbacks, shuffle=False, verbose=2

@@ -19,6 +19,7 @@ FLOORS = (
     "_files",
     "_optional",
     "_model_state",
+    "_executions",
     "environment",
     "schedules",
     "optimizers",

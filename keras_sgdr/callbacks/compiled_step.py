@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._executions import one_call_an_execution
 from keras_sgdr._model_state import method_replaced
 from keras_sgdr.callbacks.fit_context import fits_of, is_fitting
 from keras_sgdr.callbacks.rate_table import RateTable
@@ -103,7 +104,8 @@ class CompiledStep:
         step = model.train_step
         # A function of its own: JAX takes the compiled steps of equal methods, such as that of before a `compile`, for
         # one another.
-        with method_replaced(model, "train_step", lambda *args: step(*args)), self._building():
+        own_step = method_replaced(model, "train_step", lambda *args: step(*args))
+        with own_step, one_call_an_execution(model), self._building():
             self._make_train_function(force=True)
         self._count(model.train_function)
 

@@ -16,8 +16,9 @@ from keras import ops
 
 from keras_sgdr._checks import require
 from keras_sgdr.data.augment import center_crop
+from keras_sgdr.data.samples import Array, batches_of_epochs, dataset_of_epochs
 from keras_sgdr.models import randomize_modules
-from keras_sgdr.study.samples import Array, batches_of_epochs, crops, dataset_of_epochs
+from keras_sgdr.study.crops import crops
 from keras_sgdr.study.spec import METRICS, Spec, values_of
 from keras_sgdr.study.store import Metrics, Run
 from keras_sgdr.study.trainer import VALIDATION_BATCH, TableSchedule

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from keras_sgdr._checks import integer, invalid, is_integer, require
+from keras_sgdr.data.samples import Array, order_and_draws
 from keras_sgdr.schedules import Schedule, StepDecay, WarmRestarts
-from keras_sgdr.study.samples import Array, order_and_draws
 
 __all__ = [
     "METRICS",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
+from keras_sgdr._executions import one_call_an_execution
 from keras_sgdr.callbacks.rate_table import look_up
-from keras_sgdr.data.augment import DRAWS
+from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs, has_accelerator
 from keras_sgdr.schedules import Schedule
-from keras_sgdr.study.samples import Array, CachedSamples, batches_of_epochs, crops, dataset_of_epochs
+from keras_sgdr.study.crops import crops
 from keras_sgdr.study.spec import METRICS, Spec, fingerprint_of, values_of
 
 __all__ = ["VALIDATION_BATCH", "TableSchedule", "Trainer"]
@@ -55,15 +58,13 @@ class Trainer:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        inner = spec.build(0)
+        self._model = inner = spec.build(0)
         self.fingerprint = fingerprint_of(inner)
         (x, _), (x_val, y_val) = spec.data
         augment, prepare = spec.augment, spec.prepare
         if augment is None or prepare is None:
             cropped, centred = crops(inner.input_shape, x)
             augment, prepare = augment or cropped, prepare or centred
-        index, draws = keras.Input((), dtype="int32"), keras.Input((DRAWS,), dtype="float32")
-        self._model = keras.Model((index, draws), inner(CachedSamples(x, x_val, augment, prepare)(index, draws)))
         self._optimizer = inner.optimizer
         rate = TableSchedule(self._optimizer, (spec.epochs * spec.steps,))
         self._optimizer.learning_rate = rate
@@ -78,17 +79,21 @@ class Trainer:
             steps_per_execution=1 if keras.config.backend() == "torch" else spec.steps,
         )
         self._optimizer.build(self._model.trainable_variables)
+        with one_call_an_execution(self._model):
+            self._model.make_train_function()
         self._fresh = values_of(self._optimizer.variables)
         self._weights = inner.variables
         self._initial = 0, values_of(inner.variables)
         self._seed = 0
+        self._inputs = Samples(x, augment, on_device=has_accelerator())
+        # Prepared once: they are the same in every epoch.
+        self._val = _prepared(x_val, prepare), y_val
         self._data: Any = None
-        self._val: Any = (np.arange(len(x_val), dtype="int32"), np.zeros((len(x_val), DRAWS), "float32")), y_val
         if keras.config.backend() == "tensorflow":
             import tensorflow as tf
 
             # Made once: making data sets takes longer than a short epoch.
-            self._data = dataset_of_epochs(self._epoch_arrays, spec.epochs, spec.batch_size)
+            self._data = dataset_of_epochs(self._epoch_arrays, spec.epochs, spec.batch_size, self._inputs)
             self._val = tf.data.Dataset.from_tensor_slices(self._val).batch(self._validation_batch)
 
     @property
@@ -115,7 +120,7 @@ class Trainer:
         # PyTorch draws from the global random numbers.
         seeded = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: keras.utils.set_random_seed(seed))
         return self._model.fit(
-            self._data or batches_of_epochs(self._epoch_arrays, spec.epochs, spec.batch_size),
+            self._data or batches_of_epochs(self._epoch_arrays, spec.epochs, spec.batch_size, self._inputs),
             epochs=spec.epochs,
             steps_per_epoch=spec.steps,
             validation_data=self._val,
@@ -130,6 +135,14 @@ class Trainer:
         if self._initial[0] != seed:
             self._initial = seed, self._spec.initial_weights(seed)
         return self._initial[1]
+
+
+def _prepared(samples: Array, prepare: Callable[[Any], Any]) -> Any:
+    """The model's inputs for all validation samples, in the device's memory."""
+    prepared = Samples(samples, prepare, on_device=True)
+    numbers = np.arange(len(samples), dtype="int32")
+    parts = range(0, len(samples), VALIDATION_BATCH)
+    return ops.concatenate([prepared(numbers[begin : begin + VALIDATION_BATCH]) for begin in parts])
 
 
 def _assign(variables: list[Any], values: list[Array]) -> None:

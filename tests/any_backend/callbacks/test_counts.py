@@ -363,7 +363,9 @@ class TestWithoutUpdates:
         assert callback.cycles == []
 
 
-@pytest.mark.parametrize("value", [[], "sgd", {"a": 1}, [keras.optimizers.SGD(), None]], ids=str)
+@pytest.mark.parametrize(
+    "value", [[], "sgd", {"a": 1}, [keras.optimizers.SGD(), None]], ids=["[]", "str", "dict", "with None"]
+)
 def test_what_is_no_optimizer(value: Any) -> None:
     with pytest.raises(ValueError, match=r"`optimizer` must be an optimizer of Keras, or a list of them\."):
         SGDR(1, optimizer=value)

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_sgdr.data import batches, drawn_insects
+from keras_sgdr.data import batches, drawn_insects, pipeline
 
 Array = np.ndarray[Any, Any]
 
@@ -21,7 +22,7 @@ def epochs(data: Any, count: int = 1) -> list[list[tuple[Array, Array]]]:
     """What `fit` reads from a data set in so many epochs."""
     result = []
     for _ in range(count):
-        result.append([(np.asarray(images), np.asarray(labels)) for images, labels in data])
+        result.append([(ops.convert_to_numpy(images), ops.convert_to_numpy(labels)) for images, labels in data])
         if isinstance(data, keras.utils.PyDataset):
             data.on_epoch_end()
     return result
@@ -83,6 +84,65 @@ def test_batches_of_equal_size_have_a_static_shape(insects: tuple[Array, Array])
     if keras.backend.backend() == "tensorflow":
         assert data.element_spec[0].shape == (5, 24, 24, 3)
         assert data.cardinality() == 2
+
+
+def test_images_on_the_device_give_the_same_batches(insects: tuple[Array, Array]) -> None:
+    """On TensorFlow an epoch is cropped in one call, elsewhere the images are picked on the device."""
+    for training in (True, False):
+        kept, copied = (
+            epochs(batches(*insects, batch_size=4, image_size=32, training=training, seed=3, on_device=on_device), 3)
+            for on_device in (True, False)
+        )
+        for epoch, same in zip(kept, copied, strict=True):
+            for (images, labels), (images_again, labels_again) in zip(epoch, same, strict=True):
+                np.testing.assert_array_equal(labels, labels_again, strict=True)
+                # Sums over a box, in another order.
+                np.testing.assert_allclose(images, images_again, rtol=1e-5, atol=1e-3)
+        assert training != np.array_equal(kept[0][0][0], kept[1][0][0])
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_one_shape(insects: tuple[Array, Array], on_device: bool) -> None:
+    data = batches(*insects, batch_size=4, image_size=24, training=True, seed=3, one_shape=True, on_device=on_device)
+    assert len(data) == 3
+    (epoch,) = epochs(data)
+    assert [images.shape for images, _ in epoch] == [(4, 24, 24, 3)] * 3
+    labels = np.concatenate([labels for _, labels in epoch])
+    np.testing.assert_array_equal(np.sort(labels[:10]), np.arange(10))
+    # The first two again, in other crops.
+    np.testing.assert_array_equal(labels[10:], labels[:2])
+    images = np.concatenate([images for images, _ in epoch])
+    assert not np.isclose(images[10:], images[:2]).all()
+    # Of as many batches as without it, and the other images are cropped alike.
+    (plain,) = epochs(batches(*insects, batch_size=4, image_size=24, training=True, seed=3, on_device=on_device))
+    np.testing.assert_allclose(np.concatenate([images for images, _ in plain]), images[:10], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [2] * 5), (8, [5, 5]), (9, [5, 5]), (10, [10]), (64, [10])])
+def test_one_shape_in_validation(insects: tuple[Array, Array], batch_size: int, sizes: list[int]) -> None:
+    """The largest size that divides ten images, unless that were less than half of it."""
+    data = batches(*insects, batch_size=batch_size, image_size=24, training=False, one_shape=True)
+    assert [len(images) for images, _ in data] == sizes
+    assert len(data) == len(sizes)
+    seven = batches(*(part[:7] for part in insects), batch_size=4, image_size=24, training=False, one_shape=True)
+    assert [len(images) for images, _ in seven] == [4, 3]
+
+
+def test_the_choice_is_told(insects: tuple[Array, Array], monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments: Any = {"batch_size": 4, "image_size": 24, "training": True}
+    monkeypatch.setattr(pipeline, "has_accelerator", lambda: True)
+    batches(*insects, **arguments)
+    monkeypatch.setattr(pipeline, "MOST_BYTES", 10)
+    with pytest.warns(UserWarning, match="GiB of images stay out of the device's memory.*on_device=True"):
+        batches(*insects, **arguments)
+    batches(*insects, **arguments, on_device=False)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "image_size"])
+def test_sizes_are_checked(insects: tuple[Array, Array], name: str) -> None:
+    arguments: Any = {"batch_size": 4, "image_size": 24, "training": True, name: 0}
+    with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: {name}=0\. Pass the"):
+        batches(*insects, **arguments)
 
 
 def test_fit_and_evaluate_take_them(insects: tuple[Array, Array]) -> None:

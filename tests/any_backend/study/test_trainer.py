@@ -123,9 +123,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, list[Recor
     for seed in (0, 1):
         for schedule in spec.schedules.values():
             trainer.run(schedule, seed)
-            layers = trainer._model.layers[-1]
-            batches = ops.convert_to_numpy(layers.get_layer("recorder").seen).reshape(EPOCHS, 2 * BATCH, 27)
-            kernel = ops.convert_to_numpy(layers.get_layer("head").kernel)
+            model = trainer._model
+            batches = ops.convert_to_numpy(model.get_layer("recorder").seen).reshape(EPOCHS, 2 * BATCH, 27)
+            kernel = ops.convert_to_numpy(model.get_layer("head").kernel)
             runs.append(Recorded(seed, batches, kernel, Recorder.traced))
     return spec, runs
 
