@@ -11,6 +11,8 @@ from keras import layers
 from keras.initializers import RandomUniform, VarianceScaling
 
 from keras_sgdr._checks import require
+from keras_sgdr.models.batch_norm import BatchNormalization
+from keras_sgdr.models.convolution import Conv2D
 from keras_sgdr.models.weights import download_imagenet, load_state_dict
 
 __all__ = ["resnet"]
@@ -34,7 +36,7 @@ def resnet(
 
     The network is version 1.5 of He et al. (arXiv 1512.03385): the stride is on the 3x3 convolution of a block. Unlike
     in `keras.applications`, convolutions have no bias, BatchNorm has epsilon 1e-5 and momentum 0.9 (torch's 0.1),
-    padding is explicit, and the output is logits. Without weights it is initialised from torchvision's distributions.
+    padding is torch's, and the output is logits. Without weights it is initialised from torchvision's distributions.
     Layers are named as torchvision's modules, with `_` for `.`: `layer1_0_conv1`.
 
     Example:
@@ -95,19 +97,21 @@ def resnet(
 
 
 def _conv_bn(x: Any, filters: int, kernel: int, stride: int, conv: str, bn: str) -> Any:
-    if kernel > 1:
+    # With a stride "same" would pad by what the size of the image leaves, and not as torch does.
+    if kernel > 1 and stride > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{conv}_pad")(x)
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel,
         stride,
+        "same" if stride == 1 else "valid",
         use_bias=False,
         data_format="channels_last",
         # torch's kaiming_normal_(mode="fan_out", nonlinearity="relu"), which does not truncate.
         kernel_initializer=VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=conv,
     )(x)
-    return layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=bn)(x)
+    return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=bn)(x)
 
 
 def _bottleneck(x: Any, filters: int, stride: int, name: str) -> Any:
