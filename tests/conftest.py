@@ -19,6 +19,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave the tests of another backend than this process's out: deselected, as nothing about them is in doubt."""
     import keras
 
+    from tests.support.precision import use_exact_float32  # It imports Keras, as above only once this is set up.
+
+    use_exact_float32()
     others = {"tensorflow", "jax", "torch"} - {keras.config.backend()}
     chosen = [item for item in items if not any(item.get_closest_marker(name) for name in others)]
     if left_out := [item for item in items if item not in chosen]:

@@ -18,12 +18,13 @@ class Traced(Sized):
     def build(self, _: Any) -> None:
         self.w = self.add_weight(shape=(), initializer="ones", name="w", autocast=False)
         self.seen = self.add_weight(shape=(self.size,), initializer="zeros", name="seen", trainable=False)
-        self.count = self.add_weight(shape=(), initializer="zeros", dtype="int32", name="count", trainable=False)
+        # "int" as Keras counts updates: TensorFlow keeps int32 in the host's memory, which XLA cannot read on a GPU.
+        self.count = self.add_weight(shape=(), initializer="zeros", dtype="int", name="count", trainable=False)
 
     def call(self, x: Any, training: bool = False) -> Any:
         if training:
             seen, count, w = map(ops.convert_to_tensor, (self.seen, self.count, self.w))
-            here = ops.equal(ops.arange(self.size, dtype="int32"), count)
+            here = ops.equal(ops.arange(self.size, dtype=self.count.dtype), count)
             self.seen.assign(ops.where(here, ops.cast(w, seen.dtype), seen))
             self.count.assign(count + 1)
         return ops.cast(self.w, x.dtype) * x

@@ -60,6 +60,6 @@ def distributed() -> None:
 
 def test_data_parallel() -> None:
     code = f"from {__name__} import distributed; distributed()"
-    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    devices = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-W", "ignore", "-c", code]
     subprocess.run(command, env={**os.environ, **devices}, timeout=300, check=True)

@@ -81,7 +81,8 @@ class Recorder(keras.layers.Layer):
 
     def build(self, shape: Any) -> None:
         self.seen = self.add_weight(shape=(EPOCHS * 2, BATCH, shape[-1]), trainable=False, initializer="zeros")
-        self.count = self.add_weight(shape=(), trainable=False, initializer="zeros", dtype="int32")
+        # "int" as Keras counts updates: TensorFlow keeps int32 in the host's memory, which XLA cannot read on a GPU.
+        self.count = self.add_weight(shape=(), trainable=False, initializer="zeros", dtype="int")
 
     def call(self, x: Any, training: bool = False) -> Any:
         if training:
