@@ -13,10 +13,12 @@ __all__ = ["DEFAULT_PARTS", "PARTS", "SIZES", "Job", "Profile", "jobs"]
 
 Profile = Literal["cpu", "gpu", "small"]
 
-PER_BACKEND = ("step", "flat", "second_fit")
-PARTS = ("imports", "rates", *PER_BACKEND, "ensemble", "epoch", "study")
+PARTS = ("step", "epoch", "second_fit", "rates", "ensemble", "imports", "flat", "study")
+PER_BACKEND = ("step", "second_fit", "imports", "flat")
 DEFAULT_PARTS = tuple(part for part in PARTS if part != "study")
 SIZES = ((96, 16), (64, 32), (224, 4))  # Side in pixels, batch.
+MAIN_SIZE = SIZES[0]  # At which a CPU, on which epochs take long, runs all backends.
+SMALL_SIZE = (32, 8)
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,18 @@ class Job:
 # By profile and part: rounds at most; seconds of the rounds, after which no further one begins; limit in seconds.
 BUDGETS: dict[Profile, dict[str, tuple[int, float, float]]] = {
     "cpu": {
-        "imports": (12, 120, 240),
-        "rates": (7, 40, 90),
-        "step": (50, 40, 300),
-        "flat": (40, 40, 240),
-        "second_fit": (7, 30, 300),
+        "imports": (12, 60, 180),
+        "rates": (7, 30, 90),
+        "step": (50, 30, 240),
+        "flat": (40, 25, 180),
+        "second_fit": (7, 25, 360),
         "ensemble": (5, 60, 420),
-        "epoch": (7, 150, 900),
+        "epoch": (7, 150, 1200),
         "study": (5, 0, 1200),
     },
     # Their limits are what a card may take at worst; `make bench-gpu` bounds them all together too.
     "gpu": {
-        "imports": (5, 20, 50),
+        "imports": (10, 15, 40),
         "rates": (3, 8, 30),
         "step": (30, 10, 60),
         "flat": (20, 10, 45),
@@ -69,13 +71,13 @@ BUDGETS: dict[Profile, dict[str, tuple[int, float, float]]] = {
         "study": (5, 0, 480),
     },
     "small": {
-        "imports": (2, 10, 50),
-        "rates": (3, 5, 30),
-        "step": (3, 5, 60),
-        "flat": (3, 5, 60),
-        "second_fit": (2, 5, 60),
-        "ensemble": (1, 5, 60),
-        "epoch": (2, 5, 120),
+        "imports": (1, 5, 40),
+        "rates": (1, 5, 40),
+        "step": (3, 2, 60),
+        "flat": (3, 2, 60),
+        "second_fit": (2, 2, 60),
+        "ensemble": (1, 2, 90),
+        "epoch": (1, 2, 240),
         "study": (1, 0, 480),
     },
 }
@@ -92,7 +94,7 @@ def jobs(
     limit: float | None = None,
     peers: Sequence[str] | None = None,
 ) -> Iterator[Job]:
-    """The jobs of a run, the quick ones first.
+    """The jobs of a run, in the order of the table.
 
     Args:
         profile: Whose sizes, rounds and limits they have.
@@ -102,7 +104,7 @@ def jobs(
         gpu: Whether there is a GPU.
         rounds: Number of rounds in place of the profile's, however long they take.
         limit: Seconds of each job in place of the profile's.
-        peers: Backends of the plain Keras pipeline. None: all, only the first one on images of 224 pixels and on a GPU.
+        peers: Backends of the plain Keras pipeline. None: the first.
     """
     for part in (part for part in PARTS if part in parts):
         most, seconds, longest = BUDGETS[profile][part]
@@ -115,11 +117,18 @@ def jobs(
             small=profile == "small",
         )
         if part == "epoch":
-            for size, batch in sizes:
-                chosen = (backends if size < 224 and profile == "cpu" else backends[:1]) if peers is None else peers
-                settings = dataclasses.replace(base, size=size, batch=batch, peers=tuple(chosen))
-                if profile == "small":
-                    settings = dataclasses.replace(settings, size=32, batch=8, images=16)
+            plain = tuple(backends[:1] if peers is None else peers)
+            for size, batch in sizes if profile != "small" else [SMALL_SIZE]:
+                main = profile != "cpu" or (size, batch) == MAIN_SIZE
+                settings = dataclasses.replace(
+                    base,
+                    size=size,
+                    batch=batch,
+                    images=16 if profile == "small" else 0,
+                    backends=tuple(backends if main or peers is not None else backends[:1]),
+                    peers=plain,
+                    default_jit=main,
+                )
                 yield Job(part, f"{size}x{batch}", settings, limit or longest)
         elif part in PER_BACKEND:
             for backend in backends:

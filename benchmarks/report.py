@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Machine
+from benchmarks.plan import PARTS
 from benchmarks.rows import Row
 
 __all__ = ["keep", "merge", "page", "read", "write"]
@@ -105,9 +106,6 @@ def order(job: str) -> tuple[int, str]:
     """Where the rows of a job stand in the table: as in the list of parts, whatever was run last."""
     part = job.partition(" ")[0]
     return (PARTS.index(part) if part in PARTS else len(PARTS), job)
-
-
-PARTS = ("step", "epoch", "second_fit", "rates", "imports", "ensemble", "flat", "study")
 
 
 def _table(jobs: Mapping[str, Any]) -> Iterator[str]:

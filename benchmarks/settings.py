@@ -25,6 +25,7 @@ class Settings:
         batch: Images in a batch.
         images: Number of drawn training images; 0 for the real ones, of which there are 244.
         peers: Backends on which the plain Keras pipeline is run.
+        default_jit: Whether that on TensorFlow on a CPU is run with Keras's own choice too, which is XLA and slower.
         small: Whether to use the smallest models and data that still show that everything runs.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     batch: int = 16
     images: int = 0
     peers: tuple[str, ...] = ()
+    default_jit: bool = True
     small: bool = False
 
     def to_json(self) -> str:

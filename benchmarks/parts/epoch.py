@@ -43,10 +43,16 @@ def contenders(settings: Settings, case: Case, folder: Path) -> dict[str, Conten
         add(ours(backend), "ours", backend, dataclasses.replace(case, output=str(folder / backend)))
     add(TUTORIAL, "tutorial", "torch")
     for backend in settings.peers:
-        add(plain(backend), "keras_pipeline", backend)
-        if backend == "tensorflow" and not settings.gpu:
+        if not on_cpu_with_tensorflow(settings, backend) or settings.default_jit:
+            add(plain(backend), "keras_pipeline", backend)
+        if on_cpu_with_tensorflow(settings, backend):
             add(plain(backend, jit=False), "keras_pipeline", backend, without_jit)
     return found
+
+
+def on_cpu_with_tensorflow(settings: Settings, backend: str) -> bool:
+    """Whether `jit_compile=False` makes a harder peer."""
+    return backend == "tensorflow" and not settings.gpu
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -103,10 +109,7 @@ def pairs(
     """Each backend of ours beside the tutorial's loop, and beside the plain pipeline on the same backend."""
     for backend in settings.backends:
         peers = {TUTORIAL: against_tutorial or AHEAD}
-        if backend in settings.peers:
-            peers[plain(backend)] = AHEAD
-        if plain(backend, jit=False) in {**seconds, **absent}:
-            peers[plain(backend, jit=False)] = AHEAD
+        peers |= {peer: AHEAD for peer in (plain(backend), plain(backend, jit=False)) if peer in {**seconds, **absent}}
         for peer, goal in peers.items():
             name = f"{what}: {ours(backend)}"
             if missing := next((f"{who}: {absent[who]}" for who in (ours(backend), peer) if who in absent), ""):

@@ -1,13 +1,11 @@
-"""What `import keras_sgdr` takes beyond `import keras`, in fresh processes of each backend."""
+"""What `import keras_sgdr` takes beyond `import keras`, in fresh processes."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 
 from benchmarks.rows import Row, difference
 from benchmarks.settings import Settings
@@ -27,21 +25,16 @@ print([between - began, time.perf_counter() - between])
 """
 
 
-def imported(backend: str) -> tuple[float, float]:
+def imported() -> tuple[float, float]:
     """Seconds of `import keras`, and then of `import keras_sgdr`."""
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     keras, ours = json.loads(done.stdout.splitlines()[-1])
     return keras, ours
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """A row for each backend; the processes take turns."""
-
-    for backend in settings.backends:
-        imported(backend)  # Files are read from the disk, and compiled to bytecode, once.
-    turns = {backend: partial(imported, backend) for backend in settings.backends}
-    for backend, seconds in take_turns(turns, settings.rounds, settings.seconds).items():
-        keras, ours = zip(*seconds, strict=True)
-        yield difference(f"`import keras_sgdr`, {backend}", "`import keras`", ours, MOST, keras)
+    """A row of the job's backend."""
+    imported()  # Files are read from the disk, and compiled to bytecode, once.
+    seconds = take_turns({"import": imported}, settings.rounds, settings.seconds)["import"]
+    keras, ours = zip(*seconds, strict=True)
+    yield difference(f"`import keras_sgdr`, {settings.backend}", "`import keras`", ours, MOST, keras)
