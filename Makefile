@@ -22,7 +22,7 @@ SIDE_BY_SIDE := --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: help test test-all $(SUITES) coverage demo lint parity bench ensembles figures notebook wheel clean
+.PHONY: help test test-all $(SUITES) coverage demo lint parity bench bench-gpu test-gpu ensembles figures notebook wheel clean
 
 help:
 	@echo "make test      the tests of the three backends and of parity: ten minutes of processor time"
@@ -31,7 +31,9 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make coverage  of the lines of keras_sgdr, at least 95 %"
 	@echo "make parity    measures parity and writes docs/parity.md"
-	@echo "make bench     what a step under SGDR costs, beside the alternatives"
+	@echo "make bench     times beside those of the alternatives, and writes docs/benchmarks.md: 25 minutes"
+	@echo "make bench-gpu the same on a GPU, in eight minutes; installs nothing: PYTHON=python3"
+	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
 
 test: $(DEV)
 	@echo "$(words $(SUITES)) suites, two at a time; each is printed when it has ended."
@@ -85,7 +87,15 @@ parity: $(DEV)
 	$(PYTHON) -m parity_tests.report
 
 bench: $(DEV)
-	$(PYTHON) -m pytest benchmarks --benchmark-only
+	$(PYTHON) -m benchmarks $(ARGS)
+
+# On a machine without a network, with what is installed there. Without a GPU they run all the same, on small sizes into
+# runs/benchmarks.json. ARGS: see `python -m benchmarks --help`, and pytest's own options.
+bench-gpu:
+	$(PYTHON) -m benchmarks --profile gpu --within 460 $(if $(OUTPUT),--output $(OUTPUT)) $(ARGS)
+
+test-gpu:
+	$(PYTHON) -m tests.support.each_backend --within 285 --workers $(WORKERS) $(ARGS)
 
 # Eight trainings of three equal cycles; one that is done is not made again.
 ensembles: $(STUDY)
@@ -104,7 +114,7 @@ wheel: $(DEV)
 	$(PYTHON) -m build --wheel
 
 clean:
-	rm -rf .venv build dist runs .jax_cache .coverage .coverage.* .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist runs .jax_cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/study: EXTRAS := tensorflow,study
 $(DEV): EXTRAS := dev

@@ -1,32 +1,20 @@
-"""Several `fit`s that take turns epoch by epoch, so that other load on the machine affects all of them alike."""
+"""Several `fit`s of one process that take turns epoch by epoch, each in a thread of its own."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
-import numpy as np
 
+from benchmarks.turns import take_turns
 from keras_sgdr.callbacks.fit_context import move_to_front
 
-__all__ = ["Race", "Runner", "Seconds"]
+__all__ = ["WARMUP", "Runner", "race"]
 
-
-class Seconds(NamedTuple):
-    """The duration of an epoch: wall time, and CPU time of all cores, which other processes disturb less."""
-
-    wall: float
-    cpu: float
-
-    @classmethod
-    def now(cls) -> Seconds:
-        return cls(time.perf_counter(), time.process_time())
-
-    def since(self, start: Seconds) -> Seconds:
-        return Seconds(self.wall - start.wall, self.cpu - start.cpu)
+WARMUP = 3  # Epochs of each before the first round.
 
 
 class Runner:
@@ -53,8 +41,8 @@ class Runner:
         self._thread.start()
         self._wait()
 
-    def epoch(self) -> Seconds:
-        """Train an epoch, and return its duration. The `fit` waits after it."""
+    def epoch(self) -> float:
+        """Train an epoch, and return its seconds. The `fit` waits after it."""
         self._turn.release()
         self._wait()
         return self._seconds
@@ -77,33 +65,22 @@ class Runner:
         # Only here is all work of the previous epoch done, which must not overlap with the next runner's epoch.
         self._waiting.release()
         self._turn.acquire()
-        self._start = Seconds.now()
+        self._start = time.perf_counter()
 
     def _end(self, epoch: int, logs: Any) -> None:
-        self._seconds = Seconds.now().since(self._start)
+        self._seconds = time.perf_counter() - self._start
 
 
-class Race:
-    """Runners by name, in rounds of one epoch each.
+def race(runners: Mapping[str, Runner], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """The seconds of an epoch of each runner, in every round.
 
     Args:
         runners: By name.
-        warmup: Epochs of each runner before the first round.
-
-    Attributes:
-        seconds: By name, the duration of each round's epoch.
+        rounds: Number of rounds.
+        seconds: After which no further round begins, except to have three.
     """
-
-    def __init__(self, runners: dict[str, Runner], warmup: int) -> None:
-        self._runners = runners
-        self._order = np.random.default_rng(0)
-        self.seconds: dict[str, list[Seconds]] = {name: [] for name in runners}
-        for runner in runners.values():
-            runner.start()
-            for _ in range(warmup):
-                runner.epoch()
-
-    def round(self) -> None:
-        """An epoch of each runner, in random order, so that caches and freed memory of the previous one average out."""
-        for name in self._order.permutation(list(self._runners)):
-            self.seconds[name].append(self._runners[name].epoch())
+    for runner in runners.values():
+        runner.start()
+        for _ in range(WARMUP):
+            runner.epoch()
+    return take_turns({name: runner.epoch for name, runner in runners.items()}, rounds, seconds)

@@ -1,101 +1,159 @@
-"""Ratios of interleaved times, and docs/benchmarks.md, which is written from them."""
+"""The results of all machines in one file of JSON, and the page of tables that is written from it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.machine import Machine
+from benchmarks.plan import PARTS
+from benchmarks.rows import Row
 
-from benchmarks.race import Seconds
-from keras_sgdr.environment import environment
+__all__ = ["keep", "merge", "page", "read", "write"]
 
-__all__ = ["ratios", "write"]
+Results = dict[str, dict[str, Any]]
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+INTRODUCTION = """# Benchmarks
 
-INTRODUCTION = """# What a step costs
+Written by `make bench` and `make bench-gpu`; the numbers are in [{json}]({json}). Each section is of one machine.
 
-Written by `make bench`; the numbers are in [benchmarks.json](benchmarks.json). `KERAS_BACKEND=jax make bench`
-adds that backend.
+Every figure is **ours over the other's**, so below 1 is ahead: the median over the rounds, and its quartiles in
+brackets. In each round both have a turn, in random order, while the other waits, so that other load on the machine
+affects both alike. A goal is held against the median; "within the spread" says that only the lower quartile meets it.
+Rows with one round have no spread.
 
-A small dense network (32-64-64-10, batch 32, SGD with momentum), whose step is mostly overhead: the cost of setting the
-learning rate shows here or nowhere. Every row is a `fit` of its own, all in one process, taking turns epoch by epoch in
-random order. A ratio is that of two epochs of one round; the table has its median over the rounds and, in brackets, its
-quartiles. "Constant rate again" repeats the first row: it shows the resolution of the measurement. CPU time is that of
-all threads of the process; other load on the machine disturbs it less than wall time.
-
-Bounds: SGDR at most 1.03 times a constant rate, and 1.10 times with 50 batches per execution; SGDRSchedule at most 1.05
-times. Per-batch assignment with 50 batches per execution is cheap because it is wrong: it sets one rate for all 50.
+- *Step* and *update*: a small dense network (32-64-64-10, batch 32, SGD with momentum), whose step is mostly overhead;
+  each row is a `fit` of its own, all in one process, and a turn is an epoch.
+- *Epoch of fine-tuning*: `examples/finetune_ants_bees.py` with its default settings but for size and batch, training
+  and validation with all input; ResNet-50, images of ants and bees. "PyTorch tutorial's loop" is that of the
+  transfer-learning tutorial as published, with its four workers, on a ResNet-50. "Plain Keras" is
+  `image_dataset_from_directory`, a random flip, `keras.applications.ResNet50` and `fit`. Each is a process, and a turn
+  is an epoch. *Start to the end of the first epoch*: the first turn, from the start of the process.
+- *Ensemble*: `SnapshotEnsemble.predict`, which reads and checks its members' files, over `predict` of models that are
+  in memory.
 """
 
 
-def ratios(seconds: Mapping[str, Sequence[Seconds]], baseline: str, steps: int) -> dict[str, dict[str, Any]]:
-    """Quartiles of each runner's ratio to the baseline, round by round.
+def read(path: Path) -> Results:
+    """The sections of a file by the machine's name; none if there is no file."""
+    return json.loads(path.read_text())["machines"] if path.is_file() else {}
+
+
+def keep(
+    results: Results,
+    machine: Machine,
+    job: str,
+    rows: list[Row],
+    *,
+    ended: str,
+    seconds: float,
+    backends: tuple[str, ...],
+) -> None:
+    """Put the rows of a job into the machine's section, in place of those of an earlier run of the same job.
 
     Args:
-        seconds: By name, the duration of each round's epoch.
-        baseline: Name of the runner to compare with.
-        steps: Batches in an epoch.
-
-    Returns:
-        By name: number of `rounds`; and for `wall` and `cpu` time the median `microseconds` per step, and the `lower`
-        quartile, the `median` and the `upper` quartile of the ratio.
+        results: By machine; changed in place.
+        machine: Where they were measured.
+        job: Name of the job, such as `"epoch 96x16"`.
+        rows: What it has measured.
+        ended: `"complete"`, or how it ended otherwise.
+        seconds: Its duration.
+        backends: Whose versions matter to it.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    for name, epochs in seconds.items():
-        rows[name] = {"rounds": len(epochs)}
-        for place, clock in enumerate(Seconds._fields):
-            times, base = np.array(epochs)[:, place], np.array(seconds[baseline])[:, place]
-            lower, median, upper = (round(float(value), 4) for value in np.quantile(times / base, [0.25, 0.5, 0.75]))
-            microseconds = round(1e6 * float(np.median(times)) / steps, 1)
-            rows[name][clock] = {"microseconds": microseconds, "lower": lower, "median": median, "upper": upper}
-    return rows
-
-
-def write(results: Mapping[int, Mapping[str, Mapping[str, Any]]], steps: Mapping[int, int]) -> None:
-    """Write `docs/benchmarks.json`, which keeps the numbers of other backends, and `docs/benchmarks.md` from it.
-
-    Args:
-        results: By batches per execution, the result of `ratios`.
-        steps: By batches per execution, batches in an epoch.
-    """
-    path = DOCS / "benchmarks.json"
-    measured = json.loads(path.read_text()) if path.is_file() else {}
-    system = environment()
-    measured[system["backend"]] = {
-        **system,
-        "step_cost": [
-            {"steps_per_execution": batches, "steps_per_epoch": steps[batches], "rows": rows}
-            for batches, rows in results.items()
-        ],
+    others = [name for name in ("tensorflow", "jax", "torch") if name not in backends]
+    versions = {name: version for name, version in machine.versions.items() if name not in others}
+    section = results.setdefault(machine.name, {"hardware": machine.hardware, "jobs": {}})
+    section["jobs"][job] = {
+        "ended": ended,
+        "seconds": round(seconds, 1),
+        "versions": versions,
+        # As a mapping without what is empty.
+        "rows": [{name: value for name, value in vars(row).items() if value not in (None, "")} for row in rows],
     }
-    path.write_text(json.dumps(measured, indent=2) + "\n")
-    (DOCS / "benchmarks.md").write_text(INTRODUCTION + "".join(map(_section, measured.values())))
 
 
-def _section(measured: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
-    hardware = measured["hardware"]
-    gpus = ", ".join(hardware["gpus"]) or "no GPU"
-    lines = [f"\n## {measured['backend']}", "", f"{versions}; {hardware['cpu']}, {hardware['cores']} cores, {gpus}."]
-    for case in measured["step_cost"]:
-        execution, epoch = case["steps_per_execution"], case["steps_per_epoch"]
-        rounds = next(iter(case["rows"].values()))["rounds"]
-        lines += [
-            "",
-            f"Batches per execution: {execution} ({rounds} rounds of {epoch} batches).",
-            "",
-            "| learning rate | µs per step | ratio to constant | CPU µs per step | ratio to constant |",
-            "|---|---:|---:|---:|---:|",
-        ]
-        for name, row in case["rows"].items():
-            lines.append(f"| {name} | {' | '.join(_cells(row[clock]) for clock in Seconds._fields)} |")
-    return "\n".join(lines) + "\n"
+def merge(results: Results, others: Results) -> None:
+    """Take the jobs of another file: in place of the same jobs of the same machine, beside all others."""
+    for name, section in others.items():
+        mine = results.setdefault(name, {"hardware": section["hardware"], "jobs": {}})
+        mine["jobs"] |= section["jobs"]
 
 
-def _cells(numbers: Mapping[str, float]) -> str:
-    spread = f"{numbers['median']:.3f} [{numbers['lower']:.3f}, {numbers['upper']:.3f}]"
-    return f"{numbers['microseconds']:.0f} | {spread}"
+def write(path: Path, results: Results) -> None:
+    """Write the file of JSON and the page beside it, each at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, text in (
+        (path, json.dumps({"machines": results}, indent=1, ensure_ascii=False) + "\n"),
+        (path.with_suffix(".md"), page(results, path.name)),
+    ):
+        temporary = file.with_name(f".{file.name}.part")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, file)
+
+
+def page(results: Results, name: str = "benchmarks.json") -> str:
+    """The page: a section with one table for each machine."""
+    lines = [INTRODUCTION.format(json=name)]
+    for machine, section in results.items():
+        lines += [f"## {machine}", "", *_table(section["jobs"]), "", *_versions(section["jobs"]), ""]
+    return "\n".join(lines)
+
+
+def order(job: str) -> tuple[int, str]:
+    """Where the rows of a job stand in the table: as in the list of parts, whatever was run last."""
+    part = job.partition(" ")[0]
+    return (PARTS.index(part) if part in PARTS else len(PARTS), job)
+
+
+def _table(jobs: Mapping[str, Any]) -> Iterator[str]:
+    yield "| what | against | ours / theirs | ratio | rounds | goal | met | remark |"
+    yield "|---|---|---:|---:|---:|---:|---|---|"
+    for name in sorted(jobs, key=order):
+        for values in jobs[name]["rows"]:
+            row = Row(**{**values, "quartiles": tuple(values["quartiles"]) if "quartiles" in values else None})
+            times = f"{row.ours} / {row.theirs}" if row.ours else ""
+            goal = "" if row.at_most is None else f"≤ {row.at_most:g} {row.unit}".rstrip()
+            met = f"**{row.met}**" if row.met == "no" else row.met
+            cells = (row.what, row.against, times, _ratio(row), str(row.rounds or ""), goal, met, row.note)
+            yield f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+        if jobs[name]["ended"] != "complete":
+            yield f"| `{name}` | | | | | | **no** | {jobs[name]['ended'].replace('|', '/')} |"
+
+
+def _ratio(row: Row) -> str:
+    if row.quartiles is None:
+        return "not measured"
+    lower, median, upper = (number(value, row.unit) for value in row.quartiles)
+    return median if row.rounds == 1 else f"{median} [{lower}, {upper}]"
+
+
+def number(value: float, unit: str = "") -> str:
+    """A ratio, to three decimals or to two digits; or a difference with its unit."""
+    if unit:
+        return f"{value:.1f} {unit}"
+    if abs(value) >= 0.1:
+        return f"{value:.3f}"
+    return f"{value:.2g}"
+
+
+def _versions(jobs: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each set of versions, with the jobs that it holds for."""
+    merged: list[tuple[dict[str, str], list[str]]] = []
+    for name in sorted(jobs, key=order):
+        versions = jobs[name]["versions"]
+        for known, names in merged:
+            if all(known.get(package, version) == version for package, version in versions.items()):
+                known |= versions
+                names.append(name)
+                break
+        else:
+            merged.append((dict(versions), [name]))
+    for versions, names in merged:
+        whose = "Versions" if len(merged) == 1 else f"Versions for {', '.join(names)}"
+        yield f"{whose}: {', '.join(f'{package} {version}' for package, version in versions.items())}."
+    minutes = sum(job["seconds"] for job in jobs.values()) / 60
+    if minutes:
+        yield f"Measured in {minutes:.0f} minutes."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,17 @@ def environment() -> dict[str, Any]:
             "python": platform.python_version(),
             # Of the modules themselves: TensorFlow's comes with distributions of several names.
             **{name: str(import_module(name).__version__) for name in ("keras", "numpy", backend)},
-            "keras-sgdr": version("keras-sgdr"),
+            "keras-sgdr": _own_version(),
         },
         "hardware": {"cpu": _cpu(), "cores": _cores(), "gpus": _gpus(backend)},
     }
+
+
+def _own_version() -> str:
+    try:
+        return version("keras-sgdr")
+    except PackageNotFoundError:  # A checkout on the path, as on a machine where nothing can be installed.
+        return str(import_module("keras_sgdr").__version__)
 
 
 def _cpu() -> str:

@@ -42,6 +42,14 @@ def test_the_distribution_may_have_another_name(monkeypatch: pytest.MonkeyPatch)
     assert environment()["versions"]["keras-sgdr"] == "1.2.3"
 
 
+def test_checkout_that_is_not_installed_has_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(keras_sgdr.environment, "version", none)
+    assert environment()["versions"]["keras-sgdr"] == keras_sgdr.__version__
+
+
 def test_hardware_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: Abacus 9000\ncpu MHz\t\t: 1\nmodel name\t: Abacus 9000\n")

@@ -1,34 +1,34 @@
 """What a study costs: a further run over its bare `fit`, and heads trained together over a loop of `fit` calls.
 
 Both take turns in one process. A further run is one of a further seed: reading what is there, the seed's weights, the
-reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop
-of `fit` calls is Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all
-of them counted. `make bench` runs it and writes docs/study_cost.json.
+reset, training, the file. Its `fit` is that of the same traced model on the same batches. The loop of `fit` calls is
+Keras's own: a head on the features, with the callback `SGDR`; a few of its calls are timed, and all of them counted.
 """
 
 from __future__ import annotations
 
-import json
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import pytest
 
+from benchmarks.rows import Row, ratio
+from benchmarks.settings import Settings
 from keras_sgdr import SGDR, Schedule
 from keras_sgdr.data import drawn_insects
-from keras_sgdr.environment import environment
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
 from keras_sgdr.study.execution import train_runs, trainer_of
 
-MOST_OVERHEAD, LEAST_SPEEDUP, MOST_SECONDS = 1.03, 50, 60
-ROUNDS, EPOCHS = 5, 30
+__all__ = ["rows"]
+
+MOST_OVERHEAD, MOST_OF_LOOP = 1.03, 1 / 50
+EPOCHS = 30
 SAMPLES, VALIDATION, FEATURES, BATCH, SEEDS, HEAD_EPOCHS = 244, 153, 2048, 4, 20, 100
-RESULT = Path(__file__).resolve().parents[1] / "docs" / "study_cost.json"
 
 
 def network() -> Any:
@@ -57,15 +57,11 @@ def seconds(action: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def quartiles(values: Sequence[float]) -> list[float]:
-    return [round(float(value), 4) for value in np.percentile(values, (25, 50, 75))]
-
-
-def further_run(folder: Path) -> dict[str, Any]:
-    """Seconds of the runs of further seeds and of bare fits, in turns, and what a run takes beside its own `fit`."""
+def further_run(folder: Path, rounds: int) -> Row:
+    """Runs of further seeds and bare fits, in turns."""
     data = drawn_insects(SAMPLES, VALIDATION, 64)
     schedules = compared_schedules(0.01, EPOCHS)
-    study = Study(network, data, schedules, seeds=ROUNDS + 1, epochs=EPOCHS, batch_size=32, folder=folder)
+    study = Study(network, data, schedules, seeds=rounds + 1, epochs=EPOCHS, batch_size=32, folder=folder)
 
     def train(seed: int) -> None:
         train_runs(study.store, [run for run in study.store.missing() if run.seed == seed])
@@ -82,7 +78,7 @@ def further_run(folder: Path) -> dict[str, Any]:
         return history
 
     runs, fits = [], []
-    for seed in range(1, ROUNDS + 1):
+    for seed in range(1, rounds + 1):
         # As many before as after: what else the machine does falls on both.
         before = [seconds(partial(fit, seed)) for _ in range(len(schedules) // 2)]
         trainer.fit = timed  # type: ignore[method-assign]
@@ -90,18 +86,13 @@ def further_run(folder: Path) -> dict[str, Any]:
         trainer.fit = fit  # type: ignore[method-assign]
         after = [seconds(partial(fit, seed)) for _ in range(len(schedules) - len(before))]
         fits.append(sum(before + after) / len(schedules))
-    beside = np.array(runs) - np.array(fits_of_runs).reshape(ROUNDS, -1).mean(axis=1)
-    return {
-        "schedules": len(schedules),
-        "run": quartiles(runs),
-        "fit": quartiles(fits),
-        "ratio": quartiles(list(np.array(runs) / np.array(fits))),
-        "beside its own fit": quartiles(list(beside)),
-    }
+    beside = np.array(runs) - np.array(fits_of_runs).reshape(rounds, -1).mean(axis=1)
+    note = f"{float(np.median(beside)):.2f} s beside its own `fit`"
+    return ratio("further run of a study", "its bare `fit`", runs, fits, MOST_OVERHEAD, note=note)
 
 
-def frozen(folder: Path) -> dict[str, Any]:
-    """Seconds of a study of heads, and of as many calls of `fit`."""
+def frozen(folder: Path) -> Iterator[Row]:
+    """A study of heads, and as many calls of `fit`."""
     random = np.random.default_rng(0)
     labels = [np.arange(n) % 2 for n in (SAMPLES, VALIDATION)]
     x, x_val = (random.gamma(1.0, 0.4, (len(y), FEATURES)).astype("float32") for y in labels)
@@ -121,31 +112,14 @@ def frozen(folder: Path) -> dict[str, Any]:
         return float(np.mean([seconds(partial(one_by_one, schedule, **options)) for schedule in chosen]))
 
     runs = SEEDS * len(schedules)
-    plain, whole_epochs = loop() * runs, loop(steps_per_execution=study.spec.steps) * runs
-    return {
-        "runs": runs,
-        "together": round(together, 2),
-        "loop": round(plain, 1),
-        "loop of whole epochs an execution": round(whole_epochs, 1),
-        "ratio": round(plain / together, 1),
-    }
+    what, note = f"{runs} heads of a study together", "two of its calls timed"
+    yield ratio(what, "a loop of `fit`", [together], [loop() * runs], MOST_OF_LOOP, note=note)
+    against = "a loop of `fit`, whole epochs an execution"
+    yield ratio(what, against, [together], [loop(steps_per_execution=study.spec.steps) * runs], note=note)
 
 
-@pytest.mark.benchmark
-def test_a_further_run_costs_what_its_fit_does(tmp_path: Path, benchmark: Any) -> None:
-    cost = benchmark.pedantic(lambda: further_run(tmp_path), rounds=1)
-    keep("further run", cost)
-    assert cost["ratio"][1] < MOST_OVERHEAD
-
-
-@pytest.mark.benchmark
-def test_heads_are_trained_together_in_a_fraction_of_the_time(tmp_path: Path, benchmark: Any) -> None:
-    cost = benchmark.pedantic(lambda: frozen(tmp_path), rounds=1)
-    keep("frozen", cost)
-    assert cost["together"] < MOST_SECONDS
-    assert cost["ratio"] > LEAST_SPEEDUP
-
-
-def keep(name: str, cost: dict[str, Any]) -> None:
-    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    RESULT.write_text(json.dumps({**kept, name: {**cost, **environment()}}, indent=2) + "\n")
+def rows(settings: Settings) -> Iterator[Row]:
+    """A row for a further run, and two for heads."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield further_run(Path(folder, "runs"), settings.rounds)
+        yield from frozen(Path(folder, "heads"))

@@ -1,0 +1,117 @@
+"""A command that runs over its limit is stopped with its children, and recorded with what it had measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import limits
+from benchmarks.machine import Machine
+from benchmarks.plan import Job
+from benchmarks.report import page, read
+from benchmarks.settings import Settings
+
+# Starts a child, and prints both process ids; then waits, or ends and leaves the child.
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(os.getpid(), child.pid, flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+def is_running(process: int) -> bool:
+    """Whether it runs: not gone, and not a zombie that nobody waits for."""
+    status = Path(f"/proc/{process}/stat")
+    try:
+        os.kill(process, 0)
+        return not status.is_file() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def gone(process: int) -> bool:
+    end = time.monotonic() + 5
+    while is_running(process) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not is_running(process)
+
+
+@pytest.mark.parametrize(("sleep", "status"), [(60, None), (0, 0)], ids=["over its limit", "ended"])
+def test_nothing_is_left_of_a_command(sleep: float, status: int | None, tmp_path: Path) -> None:
+    alive: list[bool] = []
+    processes: list[int] = []
+
+    def note(line: str) -> None:
+        processes.extend(map(int, line.split()))
+        alive.append(is_running(processes[1]))
+
+    limit = 60 if status == 0 else 1.0
+    ended = limits.run([sys.executable, "-c", PARENT, str(sleep)], limit, tmp_path / "log", on_line=note)
+    assert ended.status == status
+    assert ended.seconds < 30
+    assert alive == [True], "the child was there"
+    assert all(gone(process) for process in processes)
+
+
+def test_the_status_of_a_failure_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    ended = limits.run([sys.executable, "-c", "import sys; sys.exit('no such thing')"], 60, log, on_line=print)
+    assert ended.status == 1
+    assert log.read_text().strip() == "no such thing"
+
+
+PART = """
+import time
+from benchmarks.rows import ratio
+
+def rows(settings):
+    yield ratio("quick", "slow", [1.0], [2.0], 1.0)
+    if settings.rounds == 0:
+        raise RuntimeError("no rounds")
+    time.sleep(settings.seconds)
+    yield ratio("late", "slow", [1.0], [2.0], 1.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "left", "ended", "measured"),
+    [
+        (Settings(seconds=0), 60.0, 60.0, "complete", ["quick", "late"]),
+        (Settings(seconds=60), 3.0, 60.0, "stopped after", ["quick"]),
+        (Settings(seconds=60), 60.0, 3.0, "stopped after", ["quick"]),
+        (Settings(rounds=0), 60.0, 60.0, "failed: RuntimeError: no rounds", ["quick"]),
+        (Settings(), 60.0, 0.0, "not run: no time was left", []),
+    ],
+    ids=["complete", "over its limit", "over that of the run", "failed", "no time"],
+)
+def test_a_job_is_recorded_however_it_ends(
+    settings: Settings,
+    limit: float,
+    left: float,
+    ended: str,
+    measured: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A part of its own, found by the job's process beside those of the benchmark.
+    root = Path(program.__file__).resolve().parents[1]
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import benchmarks.parts\nbenchmarks.parts.__path__.append({str(tmp_path)!r})\n"
+    )
+    (tmp_path / "planted.py").write_text(PART)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(root)]))
+    machine = Machine({"cpu": "Abacus", "cores": 2, "gpus": []}, {"python": "3.11"})
+    output = tmp_path / "results.json"
+    job = Job("planted", "jax", dataclasses.replace(settings, backend="jax"), limit)
+    program.run_job(job, machine, output, left)
+    record = read(output)[machine.name]["jobs"]["planted jax"]
+    assert record["ended"].startswith(ended)
+    assert [row["what"] for row in record["rows"]] == measured
+    assert (ended == "complete") == ("**no**" not in page(read(output)))
