@@ -156,11 +156,12 @@ def test_inputs_of_another_rank_and_masked_ones_are_left_to_keras(without_kernel
     ours, theirs = (kind() for kind in (BatchNormalization, layers.BatchNormalization))
     x, mask = random(10, 6, CHANNELS), np.arange(60).reshape(10, 6) % 3 > 0
     for masks in ({}, {"mask": ops.convert_to_tensor(mask)}):
-        np.testing.assert_array_equal(*(numpy(layer(x, training=True, **masks)) for layer in (ours, theirs)))
+        masked, expected = (numpy(layer(x, training=True, **masks)) for layer in (ours, theirs))
+        np.testing.assert_array_equal(masked, expected)
     image_mask = ops.convert_to_tensor(np.ones((10, 6, 6), bool))
-    np.testing.assert_array_equal(
-        *(numpy(layer(random(10, 6, 6, CHANNELS), training=True, mask=image_mask)) for layer in pair())
-    )
+    images = random(10, 6, 6, CHANNELS)
+    masked, expected = (numpy(layer(images, training=True, mask=image_mask)) for layer in pair())
+    np.testing.assert_array_equal(masked, expected)
 
 
 def test_a_frozen_layer_is_in_inference() -> None:
