@@ -149,6 +149,6 @@ def round_by_round(
 
 
 def last_line(log: Path) -> str:
-    """The last line that says something."""
+    """The last line that says something, or the beginning of it."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.is_file() else []
-    return next((line for line in reversed(lines) if line), "nothing was printed")
+    return next((line for line in reversed(lines) if line), "nothing was printed")[:150]
