@@ -96,13 +96,15 @@ def run_job(job: Job, machine: Machine, output: Path, left: float) -> None:
         output: File of results.
         left: Seconds that are left of the whole run.
     """
-    rows: list[Row] = []
+    latest: dict[tuple[str, str], Row] = {}  # A part may yield a row again, after further rounds.
 
     def add(line: str) -> None:
         values: dict[str, Any] = json.loads(line)
-        rows.append(Row(**{**values, "quartiles": tuple(values["quartiles"]) if values["quartiles"] else None}))
+        row = Row(**{**values, "quartiles": tuple(values["quartiles"]) if values["quartiles"] else None})
+        latest[row.what, row.against] = row
 
     limit = min(job.limit, left)
+    interruption: BaseException | None = None
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         environment = {"KERAS_BACKEND": job.settings.backend, "PYTHONUNBUFFERED": "1", **SHARED}
@@ -110,21 +112,31 @@ def run_job(job: Job, machine: Machine, output: Path, left: float) -> None:
         environment["TMPDIR"] = folder
         if limit > 0:
             command = [sys.executable, "-m", "benchmarks.job", job.part, job.settings.to_json()]
-            seconds, status = limits.run(command, limit, log, environment, add)
+            began = time.perf_counter()
+            try:
+                seconds, status = limits.run(command, limit, log, environment, add)
+            except (KeyboardInterrupt, SystemExit) as error:
+                interruption, seconds, status = error, time.perf_counter() - began, None
         else:
             seconds, status = 0.0, None
-        if status is None:
+        if interruption is not None:
+            ended = f"interrupted after {seconds:.0f} s"
+        elif status is None:
             ended = f"stopped after {seconds:.0f} s" if limit > 0 else "not run: no time was left"
         else:
             ended = "complete" if status == 0 else f"failed: {last_line(log)}"
+    rows = list(latest.values())
     print(f"{job.name}: {ended}, {seconds:.0f} s")
     for row in rows:
         figure = "not measured" if row.quartiles is None else "{:.4g} [{:.4g}, {:.4g}]".format(*_median_first(row))
         goal = "" if row.at_most is None else f"  goal {row.at_most:g}: {row.met or '-'}"
         print(f"    {row.what}  /  {row.against}: {figure} {row.unit}{goal}  {row.note}".rstrip(), flush=True)
-    results = report.read(output)
-    report.keep(results, machine, job.name, rows, ended=ended, seconds=seconds, backends=job.backends)
-    report.write(output, results)
+    if rows or interruption is None:
+        results = report.read(output)
+        report.keep(results, machine, job.name, rows, ended=ended, seconds=seconds, backends=job.backends)
+        report.write(output, results)
+    if interruption is not None:
+        raise interruption
 
 
 def _median_first(row: Row) -> tuple[float, float, float]:
@@ -135,7 +147,7 @@ def _median_first(row: Row) -> tuple[float, float, float]:
 
 def _terminate(*_: object) -> NoReturn:
     """End as after Ctrl-C, so that the job that runs is killed."""
-    raise KeyboardInterrupt
+    sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-__all__ = ["Contender", "ContenderError", "Turns", "take_turns"]
+__all__ = ["Contender", "ContenderError", "Turns", "round_by_round", "take_turns"]
 
 Times = TypeVar("Times")
 LEAST_ROUNDS = 3
@@ -127,6 +127,16 @@ def take_turns(
     Returns:
         By name, the time of each round's turn.
     """
+    times: dict[str, list[Times]] = {name: [] for name in turns}
+    for times in round_by_round(turns, rounds, seconds):  # noqa: B007  # To the last.
+        pass
+    return times
+
+
+def round_by_round(
+    turns: Mapping[str, Callable[[], Times]], rounds: int, seconds: float = float("inf")
+) -> Iterator[dict[str, list[Times]]]:
+    """The result of `take_turns` after each round, for those who may be stopped between two."""
     order = np.random.default_rng(0)
     times: dict[str, list[Times]] = {name: [] for name in turns}
     began = time.perf_counter()
@@ -135,10 +145,10 @@ def take_turns(
             break
         for name in order.permutation(list(turns)):
             times[name].append(turns[name]())
-    return times
+        yield times
 
 
 def last_line(log: Path) -> str:
-    """The last line that says something."""
+    """The last line that says something, or the beginning of it."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.is_file() else []
-    return next((line for line in reversed(lines) if line), "nothing was printed")
+    return next((line for line in reversed(lines) if line), "nothing was printed")[:150]

@@ -22,13 +22,13 @@ def train(case: Case, turns: Turns) -> None:
         for split in ("train", "val")
     )
     augmentation = keras.layers.RandomFlip("horizontal")
-    preprocess = keras.applications.resnet.preprocess_input
-    autotune = tf.data.AUTOTUNE
     train_data = train_data.map(
-        lambda x, y: (preprocess(augmentation(x, training=True)), y), num_parallel_calls=autotune
+        lambda images, labels: (augmentation(images, training=True), labels), num_parallel_calls=tf.data.AUTOTUNE
     )
-    val_data = val_data.map(lambda x, y: (preprocess(x), y), num_parallel_calls=autotune)
-    model = keras.applications.ResNet50(weights=None, classes=2, input_shape=(case.size, case.size, 3))
+    inputs = keras.Input((case.size, case.size, 3))
+    network = keras.applications.ResNet50(weights=None, classes=2, input_shape=(case.size, case.size, 3))
+    # In the model, as in Keras's guide to transfer learning: on PyTorch it cannot be part of the dataset.
+    model = keras.Model(inputs, network(keras.applications.resnet.preprocess_input(inputs)))
     model.compile(
         keras.optimizers.SGD(0.001, momentum=0.9),
         "sparse_categorical_crossentropy",
@@ -36,8 +36,8 @@ def train(case: Case, turns: Turns) -> None:
         **({} if case.jit else {"jit_compile": False}),
     )
     model.fit(
-        train_data.prefetch(autotune),
-        validation_data=val_data.prefetch(autotune),
+        train_data.prefetch(tf.data.AUTOTUNE),
+        validation_data=val_data.prefetch(tf.data.AUTOTUNE),
         epochs=case.epochs,
         callbacks=[turn_callback(turns)],
         verbose=2,

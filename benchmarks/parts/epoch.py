@@ -13,7 +13,7 @@ from benchmarks.contenders.case import Case
 from benchmarks.parts.images import image_folder
 from benchmarks.rows import Row, ratio
 from benchmarks.settings import Settings
-from benchmarks.turns import Contender, ContenderError, take_turns
+from benchmarks.turns import Contender, ContenderError, round_by_round
 
 __all__ = ["rows"]
 
@@ -72,9 +72,10 @@ def rows(settings: Settings) -> Iterator[Row]:
             starts = start(running, absent, settings.starts)
             yield from pairs(f"start to the end of the first epoch, {label}", starts, absent, settings, note, None)
             times = {name: contender.turn for name, contender in running.items()}
-            seconds = take_turns(times, settings.rounds, settings.seconds)
             on_gpu = ON_GPU if settings.gpu else AHEAD
-            yield from pairs(f"epoch of fine-tuning, {label}", seconds, absent, settings, note, on_gpu)
+            # After each round: the rows of the last one replace those before, and stay if the job is stopped.
+            for seconds in round_by_round(times, settings.rounds, settings.seconds):
+                yield from pairs(f"epoch of fine-tuning, {label}", seconds, absent, settings, note, on_gpu)
         finally:
             for contender in running.values():
                 contender.stop()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from benchmarks import limits
 from benchmarks.machine import Machine
 from benchmarks.plan import Job
 from benchmarks.report import page, read
+from benchmarks.rows import Row
 from benchmarks.settings import Settings
 
 # Starts a child, and prints both process ids; then waits, or ends and leaves the child.
@@ -69,10 +72,12 @@ def test_the_status_of_a_failure_is_told(tmp_path: Path) -> None:
 
 PART = """
 import time
+from collections.abc import Callable
 from benchmarks.rows import ratio
 
 def rows(settings):
     yield ratio("quick", "slow", [1.0], [2.0], 1.0)
+    yield ratio("quick", "slow", [1.0, 1.0], [2.0, 2.0], 1.0)
     if settings.rounds == 0:
         raise RuntimeError("no rounds")
     time.sleep(settings.seconds)
@@ -114,4 +119,27 @@ def test_a_job_is_recorded_however_it_ends(
     record = read(output)[machine.name]["jobs"]["planted jax"]
     assert record["ended"].startswith(ended)
     assert [row["what"] for row in record["rows"]] == measured
+    assert all(row["rounds"] == 2 for row in record["rows"] if row["what"] == "quick"), "the later row replaces it"
     assert (ended == "complete") == ("**no**" not in page(read(output)))
+
+
+def test_an_interrupted_job_keeps_what_it_has_and_replaces_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine({"cpu": "Abacus", "cores": 2, "gpus": []}, {"python": "3.11"})
+    output, job = tmp_path / "results.json", Job("step", "jax", Settings(backend="jax"), 60)
+
+    def interrupted(*lines: str) -> list[str]:
+        def run(command: object, limit: object, log: object, environment: object, add: Callable[[str], None]) -> None:
+            for line in lines:
+                add(line)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(limits, "run", run)
+        with pytest.raises(KeyboardInterrupt):
+            program.run_job(job, machine, output, 60)
+        return [row["what"] for row in read(output)[machine.name]["jobs"]["step jax"]["rows"]]
+
+    row = json.dumps(dataclasses.asdict(Row("measured", "other", (1.0, 1.0, 1.0), 1)))
+    assert interrupted(row) == ["measured"]
+    assert interrupted() == ["measured"], "it had nothing to put in their place"
