@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from benchmarks import limits, report
-from benchmarks.machine import BACKENDS, Machine, look
+from benchmarks.machine import BACKENDS, Machine, busy_cores, look
 from benchmarks.plan import DEFAULT_PARTS, PARTS, SIZES, Job, Profile, jobs
 from benchmarks.rows import Row
 from benchmarks.turns import last_line
@@ -103,6 +103,7 @@ def run_job(job: Job, machine: Machine, output: Path, left: float) -> None:
         row = Row(**{**values, "quartiles": tuple(values["quartiles"]) if values["quartiles"] else None})
         latest[row.what, row.against] = row
 
+    others = [busy_cores()]
     limit = min(job.limit, left)
     interruption: BaseException | None = None
     with tempfile.TemporaryDirectory() as folder:
@@ -126,14 +127,17 @@ def run_job(job: Job, machine: Machine, output: Path, left: float) -> None:
         else:
             ended = "complete" if status == 0 else f"failed: {last_line(log)}"
     rows = list(latest.values())
-    print(f"{job.name}: {ended}, {seconds:.0f} s")
+    if interruption is None:
+        others.append(busy_cores())
+    busy = max((cores for cores in others if cores is not None), default=None)
+    print(f"{job.name}: {ended}, {seconds:.0f} s" + (f"; others used {busy:.1f} cores" if busy else ""))
     for row in rows:
         figure = "not measured" if row.quartiles is None else "{:.4g} [{:.4g}, {:.4g}]".format(*_median_first(row))
         goal = "" if row.at_most is None else f"  goal {row.at_most:g}: {row.met or '-'}"
         print(f"    {row.what}  /  {row.against}: {figure} {row.unit}{goal}  {row.note}".rstrip(), flush=True)
     if rows or interruption is None:
         results = report.read(output)
-        report.keep(results, machine, job.name, rows, ended=ended, seconds=seconds, backends=job.backends)
+        report.keep(results, machine, job.name, rows, ended=ended, seconds=seconds, backends=job.backends, busy=busy)
         report.write(output, results)
     if interruption is not None:
         raise interruption

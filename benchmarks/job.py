@@ -9,6 +9,7 @@ import sys
 import warnings
 from importlib import import_module
 
+from benchmarks import limits
 from benchmarks.settings import Settings
 
 __all__ = ["main"]
@@ -26,6 +27,7 @@ def main(part: str, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
+    limits.end_with_parent()
     main(sys.argv[1], Settings.from_json(sys.argv[2]))
     # Threads whose `fit` waits for a turn that will not come would keep the process.
     sys.stderr.flush()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Ended", "run"]
+__all__ = ["Ended", "end_with_parent", "run"]
 
 
 class Ended(NamedTuple):
@@ -48,7 +48,7 @@ def run(
     process = subprocess.Popen(
         command,
         env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # Held open and never written to: see `end_with_parent`.
         stdout=None if on_line is None else subprocess.PIPE,
         stderr=errors,
         text=True,
@@ -72,6 +72,8 @@ def run(
     finally:
         _kill(process.pid)
         process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
         if on_line is not None:
             reader.join(10)
             assert process.stdout is not None
@@ -79,6 +81,17 @@ def run(
         if errors is not None:
             errors.close()
     return Ended(time.perf_counter() - began, status)
+
+
+def end_with_parent() -> None:
+    """In a command: end with all of its process group as soon as the process that runs it is gone, even if killed."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _kill(group: int) -> None:

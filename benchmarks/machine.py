@@ -6,13 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-__all__ = ["BACKENDS", "Machine", "look"]
+__all__ = ["BACKENDS", "Machine", "busy_between", "busy_cores", "look"]
+
+STATISTICS = Path("/proc/stat")
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # Others than the backends that a row depends on.
@@ -90,6 +94,30 @@ def look(backends: Sequence[str] = BACKENDS) -> Machine:
     without = tuple(name for name, answer in answers.items() if gpus and not answer["hardware"]["gpus"])
     hardware = {**next(iter(answers.values()))["hardware"], "gpus": gpus}
     return Machine(hardware, versions, missing, without)
+
+
+def busy_cores(seconds: float = 1.0) -> float | None:
+    """Cores that are busy now, over all processes; None where Linux's /proc is missing.
+
+    To be asked while no job runs: others are busy then. PyTorch's threads wait for each other actively, so on
+    two cores that others use a step of ResNet-50 takes ten times as long, and a ratio to it says nothing.
+    """
+    if not STATISTICS.is_file():
+        return None
+    before = _processor_times()
+    time.sleep(seconds)
+    return round(busy_between(before, _processor_times()) * (os.cpu_count() or 1), 2)
+
+
+def busy_between(before: Sequence[int], after: Sequence[int]) -> float:
+    """The busy share of all cores between two readings of /proc/stat: neither idle nor waiting for a disk."""
+    spent = [later - earlier for earlier, later in zip(before, after, strict=True)]
+    return 1 - (spent[3] + spent[4]) / sum(spent) if sum(spent) else 0.0
+
+
+def _processor_times() -> list[int]:
+    # user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in the first two.
+    return [int(value) for value in STATISTICS.read_text().split("\n", 1)[0].split()[1:9]]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ __all__ = ["keep", "merge", "page", "read", "write"]
 
 Results = dict[str, dict[str, Any]]
 
+QUIET = 0.15  # The share of all cores that others may use without being named.
+
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench` and `make bench-gpu`; the numbers are in [{json}]({json}). Each section is of one machine.
@@ -51,6 +53,7 @@ def keep(
     ended: str,
     seconds: float,
     backends: tuple[str, ...],
+    busy: float | None = None,
 ) -> None:
     """Put the rows of a job into the machine's section, in place of those of an earlier run of the same job.
 
@@ -62,6 +65,7 @@ def keep(
         ended: `"complete"`, or how it ended otherwise.
         seconds: Its duration.
         backends: Whose versions matter to it.
+        busy: Cores that other processes used before or after it, whichever is more; None if unknown.
     """
     others = [name for name in ("tensorflow", "jax", "torch") if name not in backends]
     versions = {name: version for name, version in machine.versions.items() if name not in others}
@@ -69,6 +73,7 @@ def keep(
     section["jobs"][job] = {
         "ended": ended,
         "seconds": round(seconds, 1),
+        "busy": busy,
         "versions": versions,
         # As a mapping without what is empty.
         "rows": [{name: value for name, value in vars(row).items() if value not in (None, "")} for row in rows],
@@ -98,7 +103,7 @@ def page(results: Results, name: str = "benchmarks.json") -> str:
     """The page: a section with one table for each machine."""
     lines = [INTRODUCTION.format(json=name)]
     for machine, section in results.items():
-        lines += [f"## {machine}", "", *_table(section["jobs"]), "", *_versions(section["jobs"]), ""]
+        lines += [f"## {machine}", "", *_table(section["jobs"]), "", *_versions(section), ""]
     return "\n".join(lines)
 
 
@@ -139,8 +144,9 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:.2g}"
 
 
-def _versions(jobs: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each set of versions, with the jobs that it holds for."""
+def _versions(section: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each set of versions, with the jobs that it holds for; whether the machine was quiet; the time."""
+    jobs = section["jobs"]
     merged: list[tuple[dict[str, str], list[str]]] = []
     for name in sorted(jobs, key=order):
         versions = jobs[name]["versions"]
@@ -154,6 +160,12 @@ def _versions(jobs: Mapping[str, Any]) -> Iterator[str]:
     for versions, names in merged:
         whose = "Versions" if len(merged) == 1 else f"Versions for {', '.join(names)}"
         yield f"{whose}: {', '.join(f'{package} {version}' for package, version in versions.items())}."
+    cores = section["hardware"]["cores"]
+    if disturbed := [name for name in sorted(jobs, key=order) if (jobs[name].get("busy") or 0) > QUIET * cores]:
+        most = max(jobs[name]["busy"] for name in disturbed)
+        yield ""
+        yield f"**Not quiet:** other processes used up to {most:.1f} of {cores} cores beside {', '.join(disturbed)}."
+        yield ""
     minutes = sum(job["seconds"] for job in jobs.values()) / 60
     if minutes:
         yield f"Measured in {minutes:.0f} minutes."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from benchmarks.report import page, read
 from benchmarks.rows import Row
 from benchmarks.settings import Settings
 
+ROOT = Path(program.__file__).resolve().parents[1]
 # Starts a child, and prints both process ids; then waits, or ends and leaves the child.
 PARENT = """
 import os, subprocess, sys, time
@@ -61,6 +64,28 @@ def test_nothing_is_left_of_a_command(sleep: float, status: int | None, tmp_path
     assert ended.seconds < 30
     assert alive == [True], "the child was there"
     assert all(gone(process) for process in processes)
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_a_command_ends_when_the_process_that_runs_it_is_killed(watches: bool) -> None:
+    """Unless it does not watch, which is the control."""
+    watch = "from benchmarks import limits; limits.end_with_parent()\n" if watches else ""
+    text = (
+        f"import sys\nfrom benchmarks import limits\nlimits.run([sys.executable, '-c', {watch + PARENT!r}, '60'], 60)"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert runner.stdout is not None
+    processes = [int(word) for word in runner.stdout.readline().split()]
+    assert all(map(is_running, processes))
+    runner.kill()
+    runner.wait()
+    runner.stdout.close()
+    if watches:
+        assert all(gone(process) for process in processes)
+        return
+    time.sleep(0.3)
+    assert all(map(is_running, processes))
+    os.killpg(processes[0], signal.SIGKILL)
 
 
 def test_the_status_of_a_failure_is_told(tmp_path: Path) -> None:
@@ -106,12 +131,11 @@ def test_a_job_is_recorded_however_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # A part of its own, found by the job's process beside those of the benchmark.
-    root = Path(program.__file__).resolve().parents[1]
     (tmp_path / "sitecustomize.py").write_text(
         f"import benchmarks.parts\nbenchmarks.parts.__path__.append({str(tmp_path)!r})\n"
     )
     (tmp_path / "planted.py").write_text(PART)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(root)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
     machine = Machine({"cpu": "Abacus", "cores": 2, "gpus": []}, {"python": "3.11"})
     output = tmp_path / "results.json"
     job = Job("planted", "jax", dataclasses.replace(settings, backend="jax"), limit)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.machine import Machine
+from benchmarks.machine import Machine, busy_between
 from benchmarks.report import Results, keep, merge, number, page, read, write
 from benchmarks.rows import Row
 
@@ -85,6 +85,20 @@ def test_what_was_not_measured_is_said() -> None:
     text = page(kept({}, LAPTOP, "epoch 96x16", skipped, ended="stopped after 900 s"))
     assert "| epoch: ours | plain Keras |  | not measured |  | ≤ 1 |  | plain Keras: needs tensorflow" in text
     assert "| `epoch 96x16` | | | | | | **no** | stopped after 900 s |" in text
+
+
+@pytest.mark.parametrize(("busy", "named"), [(None, False), (0.2, False), (1.9, True)])
+def test_a_machine_that_was_not_quiet_is_named(busy: float | None, named: bool) -> None:
+    results: Results = {}
+    keep(results, LAPTOP, "epoch 96x16", [ROW], ended="complete", seconds=60, backends=("jax",), busy=busy)
+    assert ("used up to 1.9 of 2 cores beside epoch 96x16" in page(results)) == named
+    assert ("Not quiet" in page(results)) == named
+
+
+def test_busy_is_neither_idle_nor_waiting_for_a_disk() -> None:
+    before = [100, 0, 50, 1000, 10, 0, 0, 0]
+    assert busy_between(before, [150, 0, 100, 1080, 30, 0, 0, 0]) == 0.5
+    assert busy_between(before, before) == 0.0
 
 
 @pytest.mark.parametrize(
