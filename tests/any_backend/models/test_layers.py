@@ -153,15 +153,14 @@ def test_where_no_kernel_fits_keras_computes(options: dict[str, Any], without_ke
 
 
 def test_inputs_of_another_rank_and_masked_ones_are_left_to_keras(without_kernel: None) -> None:
-    ours, theirs = (kind() for kind in (BatchNormalization, layers.BatchNormalization))
+    both = [kind() for kind in (BatchNormalization, layers.BatchNormalization)]
     x, mask = random(10, 6, CHANNELS), np.arange(60).reshape(10, 6) % 3 > 0
     for masks in ({}, {"mask": ops.convert_to_tensor(mask)}):
-        masked, expected = (numpy(layer(x, training=True, **masks)) for layer in (ours, theirs))
-        np.testing.assert_array_equal(masked, expected)
+        ours, theirs = (numpy(layer(x, training=True, **masks)) for layer in both)
+        np.testing.assert_array_equal(ours, theirs)
     image_mask = ops.convert_to_tensor(np.ones((10, 6, 6), bool))
-    images = random(10, 6, 6, CHANNELS)
-    masked, expected = (numpy(layer(images, training=True, mask=image_mask)) for layer in pair())
-    np.testing.assert_array_equal(masked, expected)
+    ours, theirs = (numpy(layer(random(10, 6, 6, CHANNELS), training=True, mask=image_mask)) for layer in pair())
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_frozen_layer_is_in_inference() -> None:
