@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_sgdr._checks import integer
-from keras_sgdr.data.augment import center_crop, resized_crop_flip
+from keras_sgdr.data.augment import DRAWS, center_crop, resized_crop_flip
 from keras_sgdr.data.samples import (
     Array,
     EpochArrays,
@@ -40,8 +40,8 @@ def batches(
     """Batches of images for `fit`, `evaluate` and `predict`.
 
     In training, the images are shuffled anew in each epoch, and each is cropped, resized and mirrored at random
-    (`random_resized_crop_flip`). Otherwise they come in order, cropped to the centre. The same seed gives the same
-    batches. Pass `shuffle=False` to `fit`: Keras would shuffle the order of a PyDataset's batches
+    (`random_resized_crop_flip`). Otherwise they come in order, cropped to the centre. On the same backend, the same
+    seed gives the same batches. Pass `shuffle=False` to `fit`: Keras would shuffle the order of a PyDataset's batches
     with Python's own random numbers, and warns that it does not shuffle a `tf.data.Dataset`.
 
     On a GPU the images stay in the device's memory as they are, and are cropped there: on JAX and PyTorch a batch never
@@ -62,7 +62,7 @@ def batches(
         training: Whether to shuffle and to augment.
         seed: Seed of the order and of the crops.
         one_shape: Whether all batches are to have one shape, so that XLA compiles one step, not two. In training the
-            last batch is filled up with further crops of the epoch's first images. Otherwise the batches have the
+            last batch is filled up with further crops of some of the images. Otherwise the batches have the
             largest size up to `batch_size` that divides the images evenly, unless that were less than half of it.
         on_device: Whether the images are kept in the device's memory. None: on a GPU, if they, and on TensorFlow their
             crops of an epoch, take at most a gibibyte; a warning tells where they do not. Otherwise each batch is
@@ -88,6 +88,8 @@ def batches(
     if on_device is None:
         crops = 4 * rows * image_size**2 * x.shape[-1] if is_tensorflow else 0
         on_device = _fits(x.nbytes + crops)
+    if is_tensorflow and not on_device:
+        return _tf_dataset((x, y), batch_size, image_size, seed if training else None, rows)
     samples = Samples(x, partial(_crops, size=image_size, training=training), on_device=on_device)
 
     def epoch_arrays(epoch: int) -> tuple[Array, ...]:
@@ -116,6 +118,32 @@ def _fits(size: int) -> bool:
 
 def _crops(images: Any, draws: Any, size: int, training: bool) -> Any:
     return resized_crop_flip(images, size, draws) if training else center_crop(images, size)
+
+
+def _tf_dataset(arrays: tuple[Array, Array], batch_size: int, image_size: int, seed: int | None, rows: int) -> Any:
+    """The data set that TensorFlow's processor makes; without a seed for validation."""
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices(arrays)
+    if seed is not None:
+        data = data.shuffle(len(arrays[0]), seed=seed)
+        if rows > len(arrays[0]):
+            data = data.repeat().take(rows)
+    # Where no image is lost by it, a static batch size lets XLA compile one shape.
+    data = data.batch(batch_size, drop_remainder=rows % batch_size == 0)
+    if seed is not None:
+        # Each batch has its own seed: the crops depend neither on prefetching nor on the number of parallel calls.
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+        def augment(batch: tuple[Any, Any], batch_seed: Any) -> tuple[Any, Any]:
+            images, labels = batch
+            draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), batch_seed)
+            return resized_crop_flip(images, image_size, draws), labels
+
+        data = tf.data.Dataset.zip(data, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        data = data.map(lambda images, labels: (center_crop(images, image_size), labels))
+    return data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size))).prefetch(tf.data.AUTOTUNE)
 
 
 class _Batches(keras.utils.PyDataset):

@@ -75,20 +75,26 @@ class Samples:
 
     def __init__(self, samples: Array, transform: Callable[..., Any], *, on_device: bool) -> None:
         self.on_device = on_device
-        self._samples: Any = ops.convert_to_tensor(samples, dtype=samples.dtype.name) if on_device else samples
         self._backend = keras.config.backend()
+        self._samples: Any = samples
+        if on_device and self._backend != "tensorflow":
+            self._samples = ops.convert_to_tensor(samples, dtype=samples.dtype.name)
 
         def picked(held: Any, index: Any, *others: Any) -> Any:
             return transform(ops.take(held, index, axis=0), *others)
 
-        function: Any = picked if on_device or self._backend == "tensorflow" else transform
+        function: Any = picked if on_device else transform
         if self._backend == "tensorflow":
             import tensorflow as tf
 
-            if not on_device:
-                with tf.device("CPU"):
-                    self._samples = tf.constant(samples)
-            function = tf.function(function, autograph=False, reduce_retracing=True)
+            # A variable: only of variables has TensorFlow a kernel that picks uint8 on a GPU.
+            with tf.device(None if on_device else "CPU"):
+                self._samples = tf.Variable(samples, trainable=False)
+
+            def gathered(held: Any, index: Any, *others: Any) -> Any:
+                return transform(tf.gather(held, index), *others)
+
+            function = tf.function(gathered, autograph=False, reduce_retracing=True)
         elif self._backend == "jax":
             import jax
 

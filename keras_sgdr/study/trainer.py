@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_sgdr._executions import one_call_an_execution
 from keras_sgdr.callbacks.rate_table import look_up
-from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs, has_accelerator
+from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.study.crops import crops
 from keras_sgdr.study.spec import METRICS, Spec, fingerprint_of, values_of
@@ -85,7 +85,7 @@ class Trainer:
         self._weights = inner.variables
         self._initial = 0, values_of(inner.variables)
         self._seed = 0
-        self._inputs = Samples(x, augment, on_device=has_accelerator())
+        self._inputs = Samples(x, augment, on_device=True)
         # Prepared once: they are the same in every epoch.
         self._val = _prepared(x_val, prepare), y_val
         self._data: Any = None
