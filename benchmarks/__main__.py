@@ -10,10 +10,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import NoReturn, get_args
 
 from benchmarks import limits, report
-from benchmarks.machine import BACKENDS, Machine, busy_cores, look
+from benchmarks.machine import BACKENDS, SHARED_GPU, Machine, busy_cores, look
 from benchmarks.plan import DEFAULT_PARTS, PARTS, SIZES, Job, Profile, jobs
 from benchmarks.rows import Row
 from benchmarks.turns import last_line
@@ -22,8 +22,6 @@ __all__ = ["main", "run_job"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "docs" / "benchmarks.json"
-# Several processes share a GPU.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def size(text: str) -> tuple[int, int]:
@@ -99,8 +97,7 @@ def run_job(job: Job, machine: Machine, output: Path, left: float) -> None:
     latest: dict[tuple[str, str], Row] = {}  # A part may yield a row again, after further rounds.
 
     def add(line: str) -> None:
-        values: dict[str, Any] = json.loads(line)
-        row = Row(**{**values, "quartiles": tuple(values["quartiles"]) if values["quartiles"] else None})
+        row = Row.of(json.loads(line))
         latest[row.what, row.against] = row
 
     others = [busy_cores()]
@@ -108,7 +105,8 @@ def run_job(job: Job, machine: Machine, output: Path, left: float) -> None:
     interruption: BaseException | None = None
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
-        environment = {"KERAS_BACKEND": job.settings.backend, "PYTHONUNBUFFERED": "1", **SHARED}
+        environment = {"KERAS_BACKEND": job.settings.backend, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment |= SHARED_GPU
         # A job's own temporary files go with it, also when it is killed.
         environment["TMPDIR"] = folder
         if limit > 0:

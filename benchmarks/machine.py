@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BACKENDS", "Machine", "busy_between", "busy_cores", "look"]
+__all__ = ["BACKENDS", "SHARED_GPU", "Machine", "busy_between", "busy_cores", "look"]
 
 STATISTICS = Path("/proc/stat")
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# Environment variables of processes that share a GPU's memory.
+SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 # Others than the backends that a row depends on.
 PEERS = ("torchvision",)
 

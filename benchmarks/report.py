@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import Machine
+from benchmarks.machine import BACKENDS, Machine
 from benchmarks.plan import PARTS
 from benchmarks.rows import Row
 
@@ -67,7 +67,7 @@ def keep(
         backends: Whose versions matter to it.
         busy: Cores that other processes used before or after it, whichever is more; None if unknown.
     """
-    others = [name for name in ("tensorflow", "jax", "torch") if name not in backends]
+    others = [name for name in BACKENDS if name not in backends]
     versions = {name: version for name, version in machine.versions.items() if name not in others}
     section = results.setdefault(machine.name, {"hardware": machine.hardware, "jobs": {}})
     section["jobs"][job] = {
@@ -118,7 +118,7 @@ def _table(jobs: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---:|---|---|"
     for name in sorted(jobs, key=order):
         for values in jobs[name]["rows"]:
-            row = Row(**{**values, "quartiles": tuple(values["quartiles"]) if "quartiles" in values else None})
+            row = Row.of(values)
             times = f"{row.ours} / {row.theirs}" if row.ours else ""
             goal = "" if row.at_most is None else f"≤ {row.at_most:g} {row.unit}".rstrip()
             met = f"**{row.met}**" if row.met == "no" else row.met

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +39,12 @@ class Row:
     theirs: str = ""
     unit: str = ""
     note: str = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Row:
+        """The row whose attributes were written as JSON."""
+        quartiles = values.get("quartiles")
+        return cls(**{**values, "quartiles": tuple(quartiles) if quartiles else None})
 
     @property
     def met(self) -> Met:

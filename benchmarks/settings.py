@@ -20,7 +20,6 @@ class Settings:
         gpu: Whether there is a GPU.
         rounds: Number of rounds at most.
         seconds: Of all rounds together, after which no further one begins.
-        starts: How often each contender of an epoch is started.
         size: Side of the images, in pixels.
         batch: Images in a batch.
         images: Number of drawn training images; 0 for the real ones, of which there are 244.
@@ -34,7 +33,6 @@ class Settings:
     gpu: bool = False
     rounds: int = 5
     seconds: float = 60.0
-    starts: int = 1
     size: int = 96
     batch: int = 16
     images: int = 0

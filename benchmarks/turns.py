@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-__all__ = ["Contender", "ContenderError", "Turns", "round_by_round", "take_turns"]
+__all__ = ["Contender", "ContenderError", "Turns", "round_by_round", "seconds_of", "take_turns"]
 
 Times = TypeVar("Times")
 LEAST_ROUNDS = 3
@@ -112,6 +112,13 @@ class Contender:
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # It has ended: nothing can be read from it either.
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
 
 
 def take_turns(

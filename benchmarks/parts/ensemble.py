@@ -13,7 +13,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 
 from benchmarks.rows import Row, ratio
 from benchmarks.settings import Settings
-from benchmarks.turns import take_turns
+from benchmarks.turns import seconds_of, take_turns
 from keras_sgdr import SnapshotEnsemble
 from keras_sgdr.models import resnet
 from keras_sgdr.snapshots import SUFFIX, Manifest, Snapshot, architecture, weights_alone
@@ -101,7 +100,10 @@ def rows(settings: Settings) -> Iterator[Row]:
         for members in MEMBERS:
             ensemble = load(folder, model, members)
             ensemble.predict(x[:33])
-            turns = {"ours": partial(ours, ensemble, x), "theirs": partial(theirs, model, members, x)}
+            turns = {
+                "ours": partial(seconds_of, partial(ensemble.predict, x)),
+                "theirs": partial(seconds_of, partial(predict_with_each, model, members, x)),
+            }
             seconds = take_turns(turns, settings.rounds, settings.seconds / len(MEMBERS))
             what, against = f"prediction of an ensemble, {members} members, {backend}", f"{members} models in memory"
             yield ratio(what, against, seconds["ours"], seconds["theirs"], MOST_TIME)
@@ -123,17 +125,10 @@ def rows(settings: Settings) -> Iterator[Row]:
                 )
 
 
-def ours(ensemble: Any, x: Any) -> float:
-    began = time.perf_counter()
-    ensemble.predict(x)
-    return time.perf_counter() - began
-
-
-def theirs(model: Any, members: int, x: Any) -> float:
-    began = time.perf_counter()
+def predict_with_each(model: Any, members: int, x: Any) -> None:
+    """As with so many models that are in memory."""
     for _ in range(members):
         model.predict(x, verbose=0)
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         running = contenders(settings, case, folder)
         absent: dict[str, str] = {}
         try:
-            starts = start(running, absent, settings.starts)
+            starts = start(running, absent)
             yield from pairs(f"start to the end of the first epoch, {label}", starts, absent, settings, note, None)
             times = {name: contender.turn for name, contender in running.items()}
             on_gpu = ON_GPU if settings.gpu else AHEAD
@@ -81,21 +81,17 @@ def rows(settings: Settings) -> Iterator[Row]:
                 contender.stop()
 
 
-def start(running: dict[str, Contender], absent: dict[str, str], times: int) -> dict[str, list[float]]:
-    """Seconds of each contender's first turn, each time; those that cannot take part move to `absent` with why."""
-    seconds: dict[str, list[float]] = {name: [] for name in running}
-    for again in reversed(range(times)):
-        for name, contender in list(running.items()):
-            try:
-                seconds[name].append(contender.turn())
-                print(f"{name}: first epoch after {seconds[name][-1]:.1f} s", flush=True)
-            except ContenderError as error:
-                absent[name] = str(error)
-                del running[name], seconds[name]
-                contender.stop()
-            else:
-                if again:
-                    contender.stop()
+def start(running: dict[str, Contender], absent: dict[str, str]) -> dict[str, list[float]]:
+    """Seconds of each contender's first turn; those that cannot take part move to `absent` with why."""
+    seconds: dict[str, list[float]] = {}
+    for name, contender in list(running.items()):
+        try:
+            seconds[name] = [contender.turn()]
+            print(f"{name}: first epoch after {seconds[name][0]:.1f} s", flush=True)
+        except ContenderError as error:
+            absent[name] = str(error)
+            del running[name]
+            contender.stop()
     return seconds
 
 

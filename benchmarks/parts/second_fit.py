@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from benchmarks.rows import Row, ratio
 from benchmarks.settings import Settings
-from benchmarks.turns import take_turns
+from benchmarks.turns import seconds_of, take_turns
 from keras_sgdr import SGDR
 from keras_sgdr.models import resnet
 
@@ -34,12 +33,7 @@ def fits(x: Any, y: Any, batch: int, epochs: int, callbacks: Callable[[], list[A
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(keras.optimizers.SGD(0.001, momentum=0.9), loss, jit_compile=jit)
 
-    def fit() -> float:
-        began = time.perf_counter()
-        model.fit(x, y, batch, epochs, callbacks=callbacks(), verbose=0)
-        return time.perf_counter() - began
-
-    return fit
+    return lambda: seconds_of(lambda: model.fit(x, y, batch, epochs, callbacks=callbacks(), verbose=0))
 
 
 def rows(settings: Settings) -> Iterator[Row]:

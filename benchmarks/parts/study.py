@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.rows import Row, ratio
 from benchmarks.settings import Settings
+from benchmarks.turns import seconds_of
 from keras_sgdr import SGDR, Schedule
 from keras_sgdr.data import drawn_insects
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
@@ -51,12 +52,6 @@ def compiled(model: Any, **options: Any) -> Any:
     return model
 
 
-def seconds(action: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
-
-
 def further_run(folder: Path, rounds: int) -> Row:
     """Runs of further seeds and bare fits, in turns."""
     data = drawn_insects(SAMPLES, VALIDATION, 64)
@@ -80,11 +75,11 @@ def further_run(folder: Path, rounds: int) -> Row:
     runs, fits = [], []
     for seed in range(1, rounds + 1):
         # As many before as after: what else the machine does falls on both.
-        before = [seconds(partial(fit, seed)) for _ in range(len(schedules) // 2)]
+        before = [seconds_of(partial(fit, seed)) for _ in range(len(schedules) // 2)]
         trainer.fit = timed  # type: ignore[method-assign]
-        runs.append(seconds(partial(train, seed)) / len(schedules))
+        runs.append(seconds_of(partial(train, seed)) / len(schedules))
         trainer.fit = fit  # type: ignore[method-assign]
-        after = [seconds(partial(fit, seed)) for _ in range(len(schedules) - len(before))]
+        after = [seconds_of(partial(fit, seed)) for _ in range(len(schedules) - len(before))]
         fits.append(sum(before + after) / len(schedules))
     beside = np.array(runs) - np.array(fits_of_runs).reshape(rounds, -1).mean(axis=1)
     note = f"{float(np.median(beside)):.2f} s beside its own `fit`"
@@ -99,7 +94,7 @@ def frozen(folder: Path) -> Iterator[Row]:
     data = (x, labels[0]), (x_val, labels[1])
     schedules = tuning_schedules(0.001)
     study = Study(head, data, schedules, seeds=SEEDS, epochs=HEAD_EPOCHS, batch_size=BATCH, frozen=True, folder=folder)
-    together = seconds(partial(study.run, progress=False))
+    together = seconds_of(partial(study.run, progress=False))
 
     def one_by_one(schedule: Schedule, **options: Any) -> None:
         model = compiled(head(), metrics=["accuracy"], **options)
@@ -109,7 +104,7 @@ def frozen(folder: Path) -> Iterator[Row]:
     def loop(**options: Any) -> float:
         # Of those whose budget ends a cycle, so that nothing is warned of.
         chosen = [schedules["SGDR (50, 1)"], schedules["SGDR (100, 1)"]]
-        return float(np.mean([seconds(partial(one_by_one, schedule, **options)) for schedule in chosen]))
+        return float(np.mean([seconds_of(partial(one_by_one, schedule, **options)) for schedule in chosen]))
 
     runs = SEEDS * len(schedules)
     what, note = f"{runs} heads of a study together", "two of its calls timed"

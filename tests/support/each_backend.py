@@ -15,15 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import limits
+from benchmarks.machine import BACKENDS, SHARED_GPU
 
-__all__ = ["BACKENDS", "main"]
+__all__ = ["main"]
 
-BACKENDS = ("tensorflow", "jax", "torch")
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
-    # On a GPU: workers share its memory.
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    **SHARED_GPU,  # Among workers.
     # On JAX most tests compile small models that another test has compiled.
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
