@@ -1,4 +1,4 @@
-"""Executions of several batches as one call on JAX, where Keras's own loop returns to Python after each batch."""
+"""Where batches are executed; several of them in one call on JAX, where Keras's loop returns to Python after each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,24 @@ import keras
 
 from keras_sgdr._model_state import method_replaced
 
-__all__ = ["one_call_an_execution", "scanning"]
+__all__ = ["has_accelerator", "one_call_an_execution", "scanning"]
 
 # What the batches of a call may take of the device's memory: 256 MiB. More batches are run one by one.
 MOST_BYTES = 2**28
+
+
+def has_accelerator() -> bool:
+    """Whether the backend computes on another device than the processor."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() != "cpu")
+    return str(keras.ops.zeros(()).device) != "cpu"
 
 
 def one_call_an_execution(model: Any) -> AbstractContextManager[None]:
@@ -25,10 +39,8 @@ def one_call_an_execution(model: Any) -> AbstractContextManager[None]:
     """
     if keras.config.backend() != "jax" or model.steps_per_execution == 1:
         return nullcontext()
-    import jax
-
     is_compiled = model.jit_compile and not model.run_eagerly
-    if jax.default_backend() == "cpu" or not is_compiled or keras.distribution.distribution() is not None:
+    if not is_compiled or not has_accelerator() or keras.distribution.distribution() is not None:
         return nullcontext()
     return scanning(model)
 

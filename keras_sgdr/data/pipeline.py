@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_sgdr._checks import integer
+from keras_sgdr._executions import has_accelerator
 from keras_sgdr.data.augment import DRAWS, center_crop, resized_crop_flip
 from keras_sgdr.data.samples import (
     Array,
     EpochArrays,
     Samples,
     dataset_of_epochs,
-    has_accelerator,
     order_and_draws,
 )
 
@@ -90,14 +89,17 @@ def batches(
         on_device = _fits(x.nbytes + crops)
     if is_tensorflow and not on_device:
         return _tf_dataset((x, y), batch_size, image_size, seed if training else None, rows)
-    samples = Samples(x, partial(_crops, size=image_size, training=training), on_device=on_device)
 
     def epoch_arrays(epoch: int) -> tuple[Array, ...]:
         if not training:
-            return np.arange(len(x), dtype="int32"), np.zeros((len(x), 0), "float32"), y
+            return np.arange(len(x), dtype="int32"), y
         order, draws = order_and_draws(seed, epoch, len(x), rows)
         return order, draws, y[order]
 
+    def cropped(images: Any, *draws: Any) -> Any:
+        return resized_crop_flip(images, image_size, *draws) if training else center_crop(images, image_size)
+
+    samples = Samples(x, cropped, on_device=on_device)
     if is_tensorflow:
         return dataset_of_epochs(epoch_arrays, None, batch_size, samples)
     return _Batches(epoch_arrays, batch_size, samples)
@@ -114,10 +116,6 @@ def _fits(size: int) -> bool:
             stacklevel=3,
         )
     return size <= MOST_BYTES
-
-
-def _crops(images: Any, draws: Any, size: int, training: bool) -> Any:
-    return resized_crop_flip(images, size, draws) if training else center_crop(images, size)
 
 
 def _tf_dataset(arrays: tuple[Array, Array], batch_size: int, image_size: int, seed: int | None, rows: int) -> Any:
@@ -161,8 +159,8 @@ class _Batches(keras.utils.PyDataset):
         if not 0 <= index < len(self):  # Ends a `for` loop over the data set.
             raise IndexError(index)
         rows = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        order, draws, labels = (array[rows] for array in self._arrays)
-        return self._samples(order, draws), labels
+        *inputs, labels = (array[rows] for array in self._arrays)
+        return self._samples(*inputs), labels
 
     def on_epoch_end(self) -> None:
         self._epoch += 1

@@ -18,26 +18,11 @@ __all__ = [
     "Samples",
     "batches_of_epochs",
     "dataset_of_epochs",
-    "has_accelerator",
     "order_and_draws",
 ]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 EpochArrays: TypeAlias = Callable[[int], tuple[Array, ...]]
-
-
-def has_accelerator() -> bool:
-    """Whether the backend computes on another device than the processor."""
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    if backend == "jax":
-        import jax
-
-        return bool(jax.default_backend() != "cpu")
-    return str(ops.zeros(()).device) != "cpu"
 
 
 def order_and_draws(seed: int, epoch: int, samples: int, rows: int | None = None) -> tuple[Array, Array]:
@@ -67,39 +52,34 @@ class Samples:
         transform: Maps a batch of samples, and what else the object is called with, to the inputs of a model. Of
             Keras operations, without state.
         on_device: Whether the samples are in the device's memory, where they are picked; otherwise they are picked by
-            the processor.
-
-    Attributes:
-        on_device: The argument.
+            the processor. On TensorFlow they always are in the device's.
     """
 
-    def __init__(self, samples: Array, transform: Callable[..., Any], *, on_device: bool) -> None:
-        self.on_device = on_device
+    def __init__(self, samples: Array, transform: Callable[..., Any], *, on_device: bool = True) -> None:
         self._backend = keras.config.backend()
+        self._on_device = on_device or self._backend == "tensorflow"
         self._samples: Any = samples
-        if on_device and self._backend != "tensorflow":
-            self._samples = ops.convert_to_tensor(samples, dtype=samples.dtype.name)
 
         def picked(held: Any, index: Any, *others: Any) -> Any:
             return transform(ops.take(held, index, axis=0), *others)
 
-        function: Any = picked if on_device else transform
+        self._function: Any = picked if on_device else transform
         if self._backend == "tensorflow":
             import tensorflow as tf
 
             # A variable: only of variables has TensorFlow a kernel that picks uint8 on a GPU.
-            with tf.device(None if on_device else "CPU"):
-                self._samples = tf.Variable(samples, trainable=False)
+            self._samples = tf.Variable(samples, trainable=False)
 
             def gathered(held: Any, index: Any, *others: Any) -> Any:
                 return transform(tf.gather(held, index), *others)
 
-            function = tf.function(gathered, autograph=False, reduce_retracing=True)
-        elif self._backend == "jax":
+            self._function = tf.function(gathered, autograph=False, reduce_retracing=True)
+        elif on_device:
+            self._samples = ops.convert_to_tensor(samples, dtype=samples.dtype.name)
+        if self._backend == "jax":
             import jax
 
-            function = jax.jit(function)
-        self._function = function
+            self._function = jax.jit(self._function)
 
     def __call__(self, index: Any, *others: Any) -> Any:
         """A model's inputs for the samples of these numbers.
@@ -108,10 +88,8 @@ class Samples:
             index: int32 of shape `(batch,)`.
             *others: What `transform` takes beside the samples, a row for each.
         """
-        if self._backend == "tensorflow":
-            return self._function(self._samples, index, *others)
-        arrays = (self._samples, index, *others) if self.on_device else (self._samples[index], *others)
-        if self._backend == "jax":
+        arrays = (self._samples, index, *others) if self._on_device else (self._samples[index], *others)
+        if self._backend != "torch":
             return self._function(*arrays)
         import torch
 
@@ -144,8 +122,7 @@ def dataset_of_epochs(
 ) -> Any:
     """The same as a `tf.data.Dataset`, which calls `epoch_arrays` when an epoch begins.
 
-    From samples in the device's memory the inputs of an epoch are made in one call there; from others in the data set's
-    `map`, which runs on the processor, several batches at a time.
+    With `samples`, the inputs of an epoch are made in one call, in the device's memory.
 
     Args:
         epoch_arrays: See `batches_of_epochs`.
@@ -155,12 +132,11 @@ def dataset_of_epochs(
     """
     import tensorflow as tf
 
-    by_epoch = samples is not None and samples.on_device
     count = itertools.count()
 
     def arrays_of(epoch: int) -> tuple[Array, ...]:
         *inputs, labels = epoch_arrays(epoch)
-        if samples is not None and by_epoch:
+        if samples is not None:
             inputs = [samples(*inputs).numpy()]
         return *inputs, labels
 
@@ -178,11 +154,9 @@ def dataset_of_epochs(
         *inputs, labels = map(tf.ensure_shape, called, [array.shape for array in first])
         # Where no sample is lost, a static batch size lets XLA compile a single shape.
         whole = rows % batch_size == 0
-        parts = inputs[0] if by_epoch else tuple(inputs)
+        parts = tuple(inputs) if samples is None else inputs[0]
         return tf.data.Dataset.from_tensor_slices((parts, labels)).batch(batch_size, drop_remainder=whole)
 
     data = tf.data.Dataset.range(epochs or 1).flat_map(epoch_batches)
-    if samples is not None and not by_epoch:
-        data = data.map(lambda inputs, labels: (samples(*inputs), labels), num_parallel_calls=tf.data.AUTOTUNE)
     steps = (epochs or 1) * -(-rows // batch_size)
     return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)

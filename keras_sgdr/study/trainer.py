@@ -58,23 +58,23 @@ class Trainer:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._model = inner = spec.build(0)
-        self.fingerprint = fingerprint_of(inner)
+        self._model = spec.build(0)
+        self.fingerprint = fingerprint_of(self._model)
         (x, _), (x_val, y_val) = spec.data
         augment, prepare = spec.augment, spec.prepare
         if augment is None or prepare is None:
-            cropped, centred = crops(inner.input_shape, x)
+            cropped, centred = crops(self._model.input_shape, x)
             augment, prepare = augment or cropped, prepare or centred
-        self._optimizer = inner.optimizer
+        self._optimizer = self._model.optimizer
         rate = TableSchedule(self._optimizer, (spec.epochs * spec.steps,))
         self._optimizer.learning_rate = rate
         self._table = rate.table
         self._model.compile(
             self._optimizer,
-            loss=inner.loss,
+            loss=self._model.loss,
             metrics=["accuracy"],
-            jit_compile=inner.jit_compile,
-            run_eagerly=inner.run_eagerly,
+            jit_compile=self._model.jit_compile,
+            run_eagerly=self._model.run_eagerly,
             # Keras runs no more than one there.
             steps_per_execution=1 if keras.config.backend() == "torch" else spec.steps,
         )
@@ -82,10 +82,10 @@ class Trainer:
         with one_call_an_execution(self._model):
             self._model.make_train_function()
         self._fresh = values_of(self._optimizer.variables)
-        self._weights = inner.variables
-        self._initial = 0, values_of(inner.variables)
+        self._weights = self._model.variables
+        self._initial = 0, values_of(self._weights)
         self._seed = 0
-        self._inputs = Samples(x, augment, on_device=True)
+        self._inputs = Samples(x, augment)
         # Prepared once: they are the same in every epoch.
         self._val = _prepared(x_val, prepare), y_val
         self._data: Any = None
@@ -139,7 +139,7 @@ class Trainer:
 
 def _prepared(samples: Array, prepare: Callable[[Any], Any]) -> Any:
     """The model's inputs for all validation samples, in the device's memory."""
-    prepared = Samples(samples, prepare, on_device=True)
+    prepared = Samples(samples, prepare)
     numbers = np.arange(len(samples), dtype="int32")
     parts = range(0, len(samples), VALIDATION_BATCH)
     return ops.concatenate([prepared(numbers[begin : begin + VALIDATION_BATCH]) for begin in parts])
