@@ -17,12 +17,15 @@ from keras_sgdr.data.samples import (
     Samples,
     dataset_of_epochs,
     order_and_draws,
+    prefetched,
 )
 
 __all__ = ["batches"]
 
 # A gibibyte: what images, and their crops of an epoch, may take of the device's memory unless the user says so.
 MOST_BYTES = 2**30
+# Batches that TensorFlow's processor crops at a time.
+PARALLEL = 4
 
 
 def batches(
@@ -138,10 +141,10 @@ def _tf_dataset(arrays: tuple[Array, Array], batch_size: int, image_size: int, s
             draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), batch_seed)
             return resized_crop_flip(images, image_size, draws), labels
 
-        data = tf.data.Dataset.zip(data, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+        data = tf.data.Dataset.zip(data, seeds).map(augment, num_parallel_calls=PARALLEL)
     else:
         data = data.map(lambda images, labels: (center_crop(images, image_size), labels))
-    return data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size))).prefetch(tf.data.AUTOTUNE)
+    return prefetched(data, -(-rows // batch_size))
 
 
 class _Batches(keras.utils.PyDataset):

@@ -158,5 +158,17 @@ def dataset_of_epochs(
         return tf.data.Dataset.from_tensor_slices((parts, labels)).batch(batch_size, drop_remainder=whole)
 
     data = tf.data.Dataset.range(epochs or 1).flat_map(epoch_batches)
-    steps = (epochs or 1) * -(-rows // batch_size)
-    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    return prefetched(data, (epochs or 1) * -(-rows // batch_size))
+
+
+def prefetched(data: Any, steps: int) -> Any:
+    """A `tf.data.Dataset` of `steps` batches, of which two are made ahead, without a thread that tunes it.
+
+    `fit` makes an iterator for each epoch, and the one before waits, as it is deleted, for that thread to end. Now and
+    then the thread misses its call and sleeps on, 10 seconds, while nothing is computed.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2).with_options(options)

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_sgdr._executions import one_call_an_execution
 from keras_sgdr.callbacks.rate_table import look_up
-from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs
+from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs, prefetched
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.study.crops import crops
 from keras_sgdr.study.spec import METRICS, Spec, fingerprint_of, values_of
@@ -94,7 +94,8 @@ class Trainer:
 
             # Made once: making data sets takes longer than a short epoch.
             self._data = dataset_of_epochs(self._epoch_arrays, spec.epochs, spec.batch_size, self._inputs)
-            self._val = tf.data.Dataset.from_tensor_slices(self._val).batch(self._validation_batch)
+            val = tf.data.Dataset.from_tensor_slices(self._val).batch(self._validation_batch)
+            self._val = prefetched(val, len(val))
 
     @property
     def _validation_batch(self) -> int:

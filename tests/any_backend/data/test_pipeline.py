@@ -87,6 +87,14 @@ def test_batches_of_equal_size_have_a_static_shape(insects: tuple[Array, Array])
         assert data.cardinality() == 2
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.data")
+def test_an_iterator_ends_at_once(insects: tuple[Array, Array]) -> None:
+    # The thread that tunes a data set holds up, for ten seconds now and then, whoever deletes its iterator.
+    for on_device in (False, True):
+        data = batches(*insects, batch_size=5, image_size=16, training=True, on_device=on_device)
+        assert data.options().autotune.enabled is False
+
+
 def test_images_on_the_device_give_the_same_batches(insects: tuple[Array, Array]) -> None:
     """On TensorFlow an epoch is cropped in one call, elsewhere the images are picked on the device."""
     # The processor of TensorFlow shuffles by itself, in another order.
