@@ -22,7 +22,8 @@ SIDE_BY_SIDE := --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: help test test-all $(SUITES) coverage demo lint parity bench bench-gpu test-gpu ensembles figures notebook wheel clean
+.PHONY: help test test-all $(SUITES) coverage demo lint parity bench bench-gpu test-gpu ensembles study-laptop study-paper figures \
+	notebook wheel clean
 
 help:
 	@echo "make test      the tests of the three backends and of parity: ten minutes of processor time"
@@ -33,6 +34,7 @@ help:
 	@echo "make parity    measures parity and writes docs/parity.md"
 	@echo "make bench     times beside those of the alternatives, and writes docs/benchmarks.md: 25 minutes"
 	@echo "make bench-gpu the same on a GPU, in eight minutes; installs nothing: PYTHON=python3"
+	@echo "make study-laptop  the study of docs/study in small; make study-paper: the original experiment, for days"
 	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
 
 test: $(DEV)
@@ -100,6 +102,15 @@ test-gpu:
 # Eight trainings of three equal cycles; one that is done is not made again.
 ensembles: $(STUDY)
 	$(PYTHON) examples/snapshot_ensemble.py --seeds 8 --T_mult 1 --epochs 6 --image_size 64 $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))
+
+# Makes the runs that the committed ones lack. MINUTES=170 stops after so long, and the next call goes on where it was;
+# SEEDS=5 makes those of five seeds.
+STUDY_OF_paper := --image_size 64 --jobs 2
+study-laptop study-paper: study-%: $(STUDY)
+	for compare in step_decay cycles; do \
+	  $(PYTHON) examples/compare_schedules.py --preset $* --compare $$compare $(STUDY_OF_$*) \
+	    --records docs/study/$*/records --output docs/study/$*/$$compare $(if $(SEEDS),--seeds $(SEEDS)) \
+	    $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS)) || exit 1; done
 
 figures: $(STUDY) runs/demo/summary.json
 	$(PYTHON) examples/make_figures.py

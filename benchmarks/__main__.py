@@ -32,7 +32,7 @@ def size(text: str) -> tuple[int, int]:
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, and write the page of tables.")
     add = parser.add_argument
-    add("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all but study if none is named")
+    add("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all but study and together if none is named")
     add("--profile", choices=get_args(Profile), default="cpu", help="sizes, rounds and limits (gpu without one: small)")
     add("--sizes", nargs="+", type=size, default=list(SIZES), help="of the epochs, such as 96x16: pixels x batch")
     add("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="those to run on, if installed")

@@ -13,9 +13,9 @@ __all__ = ["DEFAULT_PARTS", "PARTS", "SIZES", "Job", "Profile", "jobs"]
 
 Profile = Literal["cpu", "gpu", "small"]
 
-PARTS = ("step", "epoch", "second_fit", "rates", "ensemble", "imports", "flat", "study")
+PARTS = ("step", "epoch", "second_fit", "rates", "ensemble", "imports", "flat", "study", "together")
 PER_BACKEND = ("step", "second_fit", "imports", "flat")
-DEFAULT_PARTS = tuple(part for part in PARTS if part != "study")
+DEFAULT_PARTS = tuple(part for part in PARTS if part not in ("study", "together"))
 SIZES = ((96, 16), (64, 32), (224, 4))  # Side in pixels, batch.
 MAIN_SIZE = SIZES[0]  # At which a CPU, on which epochs take long, runs all backends.
 SMALL_SIZE = (32, 8)
@@ -44,7 +44,8 @@ class Job:
     @property
     def backends(self) -> tuple[str, ...]:
         """Those that it runs on."""
-        return (self.settings.backend,) if self.part in (*PER_BACKEND, "ensemble", "study") else self.settings.backends
+        is_alone = self.part in (*PER_BACKEND, "ensemble", "study", "together")
+        return (self.settings.backend,) if is_alone else self.settings.backends
 
 
 # By profile and part: rounds at most; seconds of the rounds, after which no further one begins; limit in seconds.
@@ -58,6 +59,7 @@ BUDGETS: dict[Profile, dict[str, tuple[int, float, float]]] = {
         "ensemble": (5, 60, 420),
         "epoch": (7, 150, 1200),
         "study": (5, 0, 1200),
+        "together": (3, 60, 1200),
     },
     # Their limits are what a card may take at worst; `make bench-gpu` bounds them all together too.
     "gpu": {
@@ -69,6 +71,7 @@ BUDGETS: dict[Profile, dict[str, tuple[int, float, float]]] = {
         "ensemble": (3, 10, 60),
         "epoch": (7, 25, 130),
         "study": (5, 0, 480),
+        "together": (3, 20, 460),
     },
     "small": {
         "imports": (1, 5, 40),
@@ -79,6 +82,7 @@ BUDGETS: dict[Profile, dict[str, tuple[int, float, float]]] = {
         "ensemble": (1, 2, 90),
         "epoch": (1, 2, 240),
         "study": (1, 0, 480),
+        "together": (1, 2, 480),
     },
 }
 
@@ -130,6 +134,9 @@ def jobs(
                     default_jit=main,
                 )
                 yield Job(part, f"{size}x{batch}", settings, limit or longest)
+        elif part == "together":
+            if "jax" in backends:
+                yield Job(part, "jax", dataclasses.replace(base, backend="jax"), limit or longest)
         elif part in PER_BACKEND:
             for backend in backends:
                 yield Job(part, backend, dataclasses.replace(base, backend=backend), limit or longest)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 # TensorFlow leaves oneDNN off on some processors where it makes a step of a ResNet five times as fast.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -20,7 +20,7 @@ from keras_sgdr.data import ants_bees
 from keras_sgdr.environment import environment
 from keras_sgdr.models import randomize_modules, resnet
 from keras_sgdr.models.weights import download_imagenet
-from keras_sgdr.study import TUNED, Study, compared_schedules, tuning_schedules
+from keras_sgdr.study import Study, compared_schedules, tuning_schedules
 from keras_sgdr.study.report import write_report
 
 __all__ = ["Options", "Preset", "main"]
@@ -31,8 +31,10 @@ class Preset:
     """What a preset sets. An option of the same name replaces its value.
 
     Attributes:
+        randomized: Modules nearest the output that get new random weights and are trained from scratch.
         T_0: Length of SGDR's first cycle where it is compared with step decay, in epochs.
         settings: `(T_0, T_mult)` of the cycles that are compared with one another.
+        constant: Whether a constant rate is compared with step decay too.
     """
 
     depth: Literal[50, 101, 152]
@@ -42,19 +44,17 @@ class Preset:
     epochs: int
     eta_max: float
     jobs: int
+    randomized: int
     T_0: float
     settings: tuple[tuple[float, float], ...]
+    constant: bool
 
 
-# The budget of the laptop ends none of the paper's equal cycles, so it has settings that all end with it. There 0.01 is
-# too much for modules that are all new: validation losses of 31 after three epochs.
-LAPTOP = Preset(50, 64, 32, 5, 7, 0.003, 2, 1, ((1, 2), (2, 2.5), (3.5, 1), (7, 1)))
-PAPER = Preset(152, 224, 4, 20, 100, 0.001, 1, 10, TUNED)
 PRESETS = {
-    ("step_decay", "laptop"): LAPTOP,
-    ("step_decay", "paper"): PAPER,
-    ("cycles", "laptop"): LAPTOP,
-    ("cycles", "paper"): dataclasses.replace(PAPER, depth=50),
+    # All cycles end with the budget.
+    "laptop": Preset(50, 64, 16, 5, 14, 0.01, 2, 0, 2, ((2, 2), (2, 1), (7, 1), (14, 1)), constant=True),
+    # (100, 1) is the one cosine.
+    "paper": Preset(50, 224, 4, 20, 100, 0.001, 1, 40, 10, ((10, 2), (1, 2), (50, 1), (100, 1)), constant=False),
 }
 
 
@@ -66,7 +66,9 @@ class Options:
     """step_decay: step decay, SGDR, one cosine over the budget, and a constant rate. cycles: SGDR's settings of T_0 and
     T_mult with one another."""
     preset: Literal["laptop", "paper"] = "laptop"
-    """laptop: small images and a small budget, at most half an hour on two cores. paper: for a GPU."""
+    """laptop: fine-tuning a whole pretrained network at 64 pixels for 14 epochs, half an hour on two cores: how
+    schedules differ on a short budget whose cycles all end. paper: the original experiment, a hundred epochs at batch 4
+    with forty modules trained from scratch, twenty seeds: for a GPU, or for many hours."""
     T_0: float | None = None
     """Epochs of SGDR's first cycle, beside step decay; every next one is twice as long. None, here and below: the
     preset's."""
@@ -85,22 +87,30 @@ class Options:
     """Epochs of each run."""
     eta_max: float | None = None
     """Initial learning rate of every schedule."""
+    randomized: int | None = None
+    """Modules nearest the output that get new random weights and are trained from scratch. Not with frozen."""
+    constant: bool | None = None
+    """Whether a constant rate is compared with step decay too."""
     jobs: int | None = None
     """Runs at a time. One with small images keeps less than two cores busy."""
+    minutes: float | None = None
+    """Stop after so long, as an epoch ends; the same command goes on there. None: train to the end."""
+    together: int = 1
+    """Runs that each of these trains in one compiled step, on JAX: for a GPU that one run leaves mostly idle."""
     parallel: Literal["loky", "ray", "dask"] = "loky"
     """Where they run: processes of this machine, or a cluster."""
     weights: str | None = "imagenet"
     """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or None: random."""
     data: Path | None = None
     """Folder with train and val in it. None: $ANTS_BEES_DIR, else data/hymenoptera_data, else downloaded."""
-    randomized: int = 40
-    """Modules nearest the output that get new random weights and are trained from scratch. Not with frozen."""
     frozen: bool = False
     """Train the head alone, on features computed once: all seeds and schedules together, in a minute."""
     margin: float | None = None
     """Largest mean difference of the validation loss that counts as none, to test equivalence; state it before."""
     output: Path | None = None
-    """Folder to write into; runs that are in it are not made again. None: runs/compare_step_decay or compare_cycles."""
+    """Folder to write into. None: runs/compare_step_decay or compare_cycles."""
+    records: Path | None = None
+    """Folder of the runs; those that are in it are not made again. None: in the output folder."""
 
 
 def main(options: Options) -> None:
@@ -111,43 +121,34 @@ def main(options: Options) -> None:
         ConnectionError: If ImageNet's weights cannot be downloaded.
     """
     preset = chosen(options)
-    schedules: dict[str, Schedule] = (
-        compared_schedules(preset.eta_max, preset.epochs, preset.T_0)
-        if options.compare == "step_decay"
-        else tuning_schedules(preset.eta_max, preset.settings)
-    )
     output = options.output or Path("runs", f"compare_{options.compare}")
     images, train, val = ants_bees.load_or_draw(options.data, preset.image_size)
     if options.weights == "imagenet":  # Before the runs, so that they do not download it all at once.
         download_imagenet(preset.depth)
-    randomize = None if options.frozen or not options.randomized else partial(randomize_last, n=options.randomized)
-    study = Study(
-        partial(build_model, preset.depth, preset.image_size, options.weights),
-        (train, val),
-        schedules,
-        seeds=preset.seeds,
-        epochs=preset.epochs,
-        batch_size=preset.batch_size,
-        initialize=randomize,
-        folder=output / ("frozen" if options.frozen else "runs"),
-        frozen=options.frozen,
-    )
-    study.run(preset.jobs, options.parallel)
+    study = make_study(options, train, val)
+    study.run(preset.jobs, options.parallel, together=options.together, minutes=options.minutes)
 
     for schedule, seed, traceback in study.failures.itertuples(index=False, name=None):
         print(f"Failed: {schedule}, seed {seed}\n{traceback}")
+    if missing := len(study.store.missing()):
+        print(f"{len(study.store.runs) - missing} of {len(study.store.runs)} runs are done. The same command goes on.")
+    if study.results.empty:
+        return
+    output.mkdir(parents=True, exist_ok=True)
     study.results.to_csv(output / "results.csv", index=False)
     summary = study.summary(margin=options.margin)
     (output / "summary.md").write_text(summary.markdown())
     origins = {None: "random weights", "imagenet": "ImageNet weights"}
     weights = origins.get(options.weights) or Path(str(options.weights)).name
-    trained = "the head alone" if options.frozen else f"all of it, with {options.randomized} modules randomised"
+    randomized = f", {preset.randomized} modules of it from scratch" if preset.randomized else ""
+    trained = "the head alone" if options.frozen else f"all of it{randomized}"
     report = write_report(
         output / "report.html",
         "SGDR against step decay" if options.compare == "step_decay" else "The length of cycles",
         summary,
         study.figures(output / "figures"),
         options={**dataclasses.asdict(options), **dataclasses.asdict(preset)},
+        made_with=study.made_with,
         failures=study.failures,
         introduction=f"ResNet-{preset.depth} from {weights}, trained on {images}: {trained}.",
     )
@@ -159,7 +160,40 @@ def chosen(options: Options) -> Preset:
     """The preset, with the options that are given in place of its values."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Preset)}
     given = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(PRESETS[options.compare, options.preset], **given)
+    return dataclasses.replace(PRESETS[options.preset], **given)
+
+
+def make_study(options: Options, train: tuple[Any, Any], val: tuple[Any, Any]) -> Study:
+    """The study of these images, whose runs are in the options' folder."""
+    preset = chosen(options)
+    output = options.output or Path("runs", f"compare_{options.compare}")
+    is_randomized = preset.randomized and not options.frozen
+    return Study(
+        partial(build_model, preset.depth, preset.image_size, options.weights),
+        (train, val),
+        schedules_of(options.compare, preset),
+        seeds=preset.seeds,
+        epochs=preset.epochs,
+        batch_size=preset.batch_size,
+        initialize=partial(randomize_last, n=preset.randomized) if is_randomized else None,
+        folder=options.records or output / ("frozen" if options.frozen else "runs"),
+        frozen=options.frozen,
+        keep_outputs=not options.frozen,
+    )
+
+
+def schedules_of(compare: str, preset: Preset) -> dict[str, Schedule]:
+    """What is compared, the baseline first."""
+    compared = compared_schedules(preset.eta_max, preset.epochs, preset.T_0)
+    if compare == "step_decay":
+        return {name: schedule for name, schedule in compared.items() if preset.constant or name != "constant"}
+    schedules: dict[str, Schedule] = {}
+    for setting in preset.settings:
+        # Under the name that it has beside step decay, so that its runs are made once.
+        is_cosine = setting == (preset.epochs, 1)
+        one = {"one cosine": compared["one cosine"]} if is_cosine else tuning_schedules(preset.eta_max, [setting])
+        schedules |= one
+    return schedules
 
 
 def build_model(depth: Literal[50, 101, 152], image_size: int, weights: str | None) -> keras.Model:

@@ -40,9 +40,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sealed(content: Mapping[str, Any]) -> str:
-    """JSON of the content, with the SHA-256 of it under `"sha256"`."""
-    return json.dumps({**content, "sha256": _digest(content)}, indent=2) + "\n"
+def sealed(content: Mapping[str, Any], indent: int | None = 2) -> str:
+    """JSON of the content, with the SHA-256 of it under `"sha256"`; in one line where `indent` is None."""
+    return json.dumps({**content, "sha256": _digest(content)}, indent=indent) + "\n"
 
 
 def read_sealed(text: str) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -17,7 +19,8 @@ import keras
 from keras_sgdr._optional import load
 from keras_sgdr.study.heads import train_heads
 from keras_sgdr.study.spec import Spec, fingerprint_of
-from keras_sgdr.study.store import Run, Store
+from keras_sgdr.study.store import Progress, Run, Store
+from keras_sgdr.study.together import TogetherTrainer
 from keras_sgdr.study.trainer import Trainer
 
 __all__ = ["PARALLEL", "Parallel", "execute", "progress_text", "train_runs", "trainer_of"]
@@ -29,12 +32,21 @@ LOCALHOST = "127.0.0.1"
 
 _SECONDS_BETWEEN_UPDATES = 1.0
 # The trainer of the last study, by its token: its model is in the device's memory.
-_trainers: dict[str, Trainer] = {}
+_trainers: dict[tuple[str, bool], Trainer] = {}
 # A Dask worker may have several threads, and there is one model.
 _lock = threading.RLock()
 
 
-def execute(store: Store, runs: Sequence[Run], jobs: int, parallel: Parallel, *, progress: bool) -> None:
+def execute(
+    store: Store,
+    runs: Sequence[Run],
+    *,
+    jobs: int,
+    parallel: Parallel,
+    together: int,
+    minutes: float | None,
+    progress: bool,
+) -> None:
     """Train these runs and save each when it ends, or its traceback when it raises.
 
     Args:
@@ -42,44 +54,83 @@ def execute(store: Store, runs: Sequence[Run], jobs: int, parallel: Parallel, *,
         runs: At least one.
         jobs: Runs at a time, each in a process of its own; 1 for one after another in this process.
         parallel: What starts the processes.
+        together: Runs that a process trains at a time, in one compiled step, on JAX.
+        minutes: After which those that are running stop, as their epoch ends, to be gone on with; None for no limit.
         progress: Whether to show a bar.
 
     Raises:
         ValueError: If the store's runs are of another model, or the model is not one that a study can train.
     """
     store.tidy(runs)
+    deadline = math.inf if minutes is None else time.time() + 60 * minutes
     jobs = len(runs) if store.spec.frozen else min(jobs, len(runs))
     with _progress_bar(store, runs, jobs) if progress else contextlib.nullcontext():
         if store.spec.frozen:
             _train_on_frozen(store, runs)
         elif jobs == 1:
-            train_runs(store, runs)
+            train_runs(store, runs, deadline, together)
         else:
-            _train_in_processes(store, runs, jobs, parallel)
+            _train_in_processes(store, runs, jobs, parallel, deadline, together)
 
 
-def train_runs(store: Store, runs: Sequence[Run]) -> None:
-    """Train these runs one after another in this process."""
+def train_runs(store: Store, runs: Sequence[Run], deadline: float = math.inf, together: int = 1) -> None:
+    """Train these runs in this process, so many together, until the deadline, by `time.time`."""
     with _lock:
+        trainer = trainer_of(store.spec, together)
+        store.check_model(trainer.fingerprint)
+        begins = {run: store.read_progress(run, trainer.fingerprint) for run in runs}
+        for group in list(_groups(runs, begins, together)):
+            if time.time() >= deadline:
+                return
+            _train_group(store, {run: begins.pop(run) for run in group}, deadline, together)
+
+
+def _groups(runs: Sequence[Run], begins: Mapping[Run, Progress | None], together: int) -> Iterator[list[Run]]:
+    """Runs that are trained together: those that were stopped go on first, with others that were at the same epoch."""
+
+    def epochs(run: Run) -> int:
+        begin = begins[run]
+        return 0 if begin is None else begin.epochs
+
+    for _, same in itertools.groupby(sorted(runs, key=epochs, reverse=True), epochs):
+        group = list(same)
+        for begin in range(0, len(group), together):
+            yield group[begin : begin + together]
+
+
+def _train_group(store: Store, begins: Mapping[Run, Progress | None], deadline: float, together: int) -> None:
+    """Train runs together, from where each begins."""
+    trainer, runs = trainer_of(store.spec, together), list(begins)
+
+    def keep(run: Run, progress: Progress) -> None:
+        store.write_progress(run, trainer.fingerprint, progress)
+
+    def stop() -> bool:
+        return time.time() >= deadline
+
+    try:
+        if isinstance(trainer, TogetherTrainer):
+            results = trainer.run_together(begins, keep=keep, stop=stop)
+        else:
+            (run,) = runs
+            results = [trainer.run(run.schedule, run.seed, begins[run], keep=partial(keep, run), stop=stop)]
+    except Exception:
         for run in runs:
-            trainer = trainer_of(store.spec)
-            store.check_model(trainer.fingerprint)
-            began = time.perf_counter()
-            try:
-                metrics = trainer.run(store.spec.schedules[run.schedule], run.seed)
-            except Exception:
-                store.write_failure(run, traceback.format_exc())
-                _trainers.clear()  # What an exception leaves of a compiled step on JAX cannot be used again.
-                continue
-            store.write(run, trainer.fingerprint, time.perf_counter() - began, metrics)
+            store.write_failure(run, traceback.format_exc())
+        _trainers.clear()  # What an exception leaves of a compiled step on JAX cannot be used again.
+        return
+    for run, progress in zip(runs, results, strict=True):
+        if progress.epochs == store.spec.epochs:
+            store.write(run, trainer.fingerprint, progress)
 
 
-def trainer_of(spec: Spec) -> Trainer:
+def trainer_of(spec: Spec, together: int = 1) -> Trainer:
     """The trainer of a study, which is built once in a process."""
-    if spec.token not in _trainers:
+    key = spec.token, together > 1
+    if key not in _trainers:
         _trainers.clear()
-        _trainers[spec.token] = Trainer(spec)
-    return _trainers[spec.token]
+        _trainers[key] = Trainer(spec) if together == 1 else TogetherTrainer(spec)
+    return _trainers[key]
 
 
 def _train_on_frozen(store: Store, runs: Sequence[Run]) -> None:
@@ -90,23 +141,27 @@ def _train_on_frozen(store: Store, runs: Sequence[Run]) -> None:
     metrics = train_heads(store.spec, model, runs)
     seconds = (time.perf_counter() - began) / len(runs)
     for run in runs:
-        store.write(run, fingerprint, seconds, metrics[run])
+        store.write(run, fingerprint, Progress(metrics[run], seconds=seconds))
 
 
-def _train_in_processes(store: Store, runs: Sequence[Run], jobs: int, parallel: Parallel) -> None:
+def _train_in_processes(
+    store: Store, runs: Sequence[Run], jobs: int, parallel: Parallel, deadline: float, together: int
+) -> None:
     """Each of `jobs` processes builds the model once and trains an equal share of the runs."""
     joblib = load("joblib", "A study with jobs=2 or more")
     with _joblib_backend(parallel, jobs):
         joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
-            joblib.delayed(_train_in_worker)(store, runs[number::jobs], number if parallel == "loky" else None)
+            joblib.delayed(_train_in_worker)(
+                store, runs[number::jobs], deadline, together, number if parallel == "loky" else None
+            )
             for number in range(jobs)
         )
 
 
-def _train_in_worker(store: Store, runs: Sequence[Run], number: int | None) -> None:
+def _train_in_worker(store: Store, runs: Sequence[Run], deadline: float, together: int, number: int | None) -> None:
     if number is not None:
         _take_gpu(number)
-    train_runs(store, runs)
+    train_runs(store, runs, deadline, together)
 
 
 @contextlib.contextmanager

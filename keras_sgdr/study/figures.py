@@ -10,17 +10,17 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from keras_sgdr._checks import at_least, require
 from keras_sgdr._optional import load
-from keras_sgdr.plotting import MARKERS, MOST_MARKERS, STROKES, plot_learning_rate
+from keras_sgdr.plotting import MOST_MARKERS, plot_learning_rate
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.schedules.exact import FloatArray
-from keras_sgdr.study.statistics import baseline_of, best_so_far, compared_epochs, differences, spread
+from keras_sgdr.study.curves import curves_of
+from keras_sgdr.study.statistics import baseline_of, best_so_far, compared_epochs, differences
 from keras_sgdr.study.tables import rows_of
 
 if TYPE_CHECKING:
@@ -29,32 +29,19 @@ if TYPE_CHECKING:
 
 __all__ = ["CAPTIONS", "draw", "plot_differences", "plot_means", "plot_panels", "plot_smoothed"]
 
+# A loss that is so many times as high somewhere as elsewhere is drawn on a logarithmic axis.
+MOST_RATIO = 8
+
 # By the names of the files that `draw` writes.
 CAPTIONS = {
     "rates": "Learning rate of every update; markers are ends of cycles.",
-    "pair": "The baseline and the first schedule compared with it: mean and band of 1 SD over the seeds.",
-    "panels": "Every schedule: mean and band of 1 SD over the seeds. Grey and dashed: the first schedule's mean.",
+    "pair": "The baseline and the first schedule compared with it, with the band over the seeds that the legend names.",
+    "panels": "Every schedule, with the band that the legend of the pair names. Grey and dashed: the first schedule.",
     "smoothed": "Means of all schedules together, smoothed. Dots and markers are the means themselves.",
-    "differences": "Paired differences to the baseline, mean and 95 % bootstrap interval, at every end of a cycle and "
+    "differences": "Paired differences to the baseline, mean and 95 % t interval, at every end of a cycle and "
     "after the last epoch. Filled markers: it ends a cycle itself. Below zero, it has less than the baseline.",
     "best_so_far": "Anytime curves: mean over the seeds of the best value so far.",
 }
-
-
-class _Curve(NamedTuple):
-    """The curve of a schedule, and how it is drawn."""
-
-    name: str
-    label: str
-    color: str
-    stroke: str
-    marker: str
-    epochs: NDArray[np.int64]
-    mean: FloatArray
-    # Edges of the band: the mean and one SD to either side, but not below 0 where no value is.
-    low: FloatArray
-    high: FloatArray
-    ends: list[int]  # Places in `epochs` that end a cycle.
 
 
 def plot_means(
@@ -66,6 +53,9 @@ def plot_means(
     band: bool = True,
 ) -> Axes:
     """Draw the mean over the seeds by epoch, with a band of one SD to either side.
+
+    Where the mean less one SD of a loss would fall below 0, it is the median, with a band from the 16 % to the 84 %
+    quantile. A metric that varies by a factor of 8 is drawn on a logarithmic axis.
 
     Args:
         results: The study's table.
@@ -79,23 +69,27 @@ def plot_means(
     """
     ax = _new_axes()[0] if ax is None else ax
     described = "mean over the seeds"
-    for curve in _curves(results, metric):
+    curves = curves_of(results, metric)
+    middles = [curve.middle if band else curve.mean for curve in curves]
+    for curve, middle in zip(curves, middles, strict=True):
         if only is not None and curve.name not in only:
             continue
         # Of many ends only some are marked, the last among them.
         marked = curve.ends[:: -(1 + len(curve.ends) // MOST_MARKERS)]
         style: dict[str, Any] = {"color": curve.color, "linestyle": curve.stroke, "label": curve.label}
-        ax.plot(curve.epochs, curve.mean, marker=curve.marker if marked else None, markevery=marked, **style)
+        ax.plot(curve.epochs, middle, marker=curve.marker if marked else None, markevery=marked, **style)
         if band and np.isfinite(curve.low).any():
-            described = "mean ± 1 SD over the seeds"
+            is_median = curve.middle is not curve.mean
+            described = "median and middle 68 % of the seeds" if is_median else "mean ± 1 SD over the seeds"
             ax.fill_between(curve.epochs, curve.low, curve.high, color=curve.color, alpha=0.15, linewidth=0)
             for edge in (curve.low, curve.high):
                 ax.plot(curve.epochs, edge, color=curve.color, linestyle=curve.stroke, linewidth=0.5)
+    _scale(ax, metric, middles)
     return _labelled(ax, metric, f"{described}; markers: ends of cycles")
 
 
 def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metric: str = "val_loss") -> list[Axes]:
-    """Draw one panel per schedule: its mean and band, and the first schedule's mean in grey.
+    """Draw one panel per schedule: what `plot_means` draws, and the first schedule's curve in grey.
 
     Args:
         results: The study's table.
@@ -108,7 +102,7 @@ def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metri
     Raises:
         ValueError: If there are fewer axes than schedules.
     """
-    curves = _curves(results, metric)
+    curves = curves_of(results, metric)
     columns = math.ceil(math.sqrt(len(curves)))
     given = axes is not None
     axes = _new_axes(len(curves), columns) if axes is None else list(axes)
@@ -116,7 +110,7 @@ def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metri
     require(len(axes) >= len(curves), rule, "axes", len(axes), f"Pass {len(curves)}, or None.")
     for place, (curve, ax) in enumerate(zip(curves, axes, strict=False)):
         if place:
-            ax.plot(curves[0].epochs, curves[0].mean, color="0.5", linestyle="--", linewidth=1)
+            ax.plot(curves[0].epochs, curves[0].middle, color="0.5", linestyle="--", linewidth=1)
         plot_means(results, ax, metric=metric, only=[curve.name])
         if legend := ax.get_legend():
             legend.remove()
@@ -153,7 +147,7 @@ def plot_smoothed(
     at_least("smoothing", smoothing, 0, "Pass smoothing=0 for curves through every mean.")
     ax = _new_axes()[0] if ax is None else ax
     interpolator = load("scipy.interpolate", "Smoothing").RBFInterpolator
-    for curve in _curves(results, metric):
+    for curve in curves_of(results, metric):
         finite = np.isfinite(curve.mean)
         epochs, mean = curve.epochs[finite].astype(np.float64), curve.mean[finite]
         # Of less than three points there is no thin-plate spline.
@@ -164,6 +158,7 @@ def plot_smoothed(
         # For the legend, with stroke and marker.
         marker = curve.marker if curve.ends else None
         ax.plot([], [], color=curve.color, linestyle=curve.stroke, marker=marker, label=curve.label)
+    _scale(ax, metric, [curve.mean for curve in curves_of(results, metric)])
     return _labelled(
         ax, metric, f"thin-plate RBF, smoothing {smoothing:g}; dots: the means; markers: the means at ends of cycles"
     )
@@ -172,7 +167,7 @@ def plot_smoothed(
 def plot_differences(
     results: DataFrame, ax: Axes | None = None, *, baseline: str | None = None, metric: str = "val_loss"
 ) -> Axes:
-    """Draw the paired differences to the baseline at the ends of cycles, with their bootstrap intervals.
+    """Draw the paired differences to the baseline at the ends of cycles, with their 95 % t intervals.
 
     Args:
         results: The study's table.
@@ -189,7 +184,7 @@ def plot_differences(
     rows = rows_of(differences(results, baseline, metric))
     baseline, epochs = baseline_of(results, baseline), compared_epochs(results)
     ax = _new_axes(width=max(7.0, 0.8 * len(epochs)))[0] if ax is None else ax
-    compared = [curve for curve in _curves(results, metric) if curve.name != baseline]
+    compared = [curve for curve in curves_of(results, metric) if curve.name != baseline]
     for number, curve in enumerate(compared):
         shift = 0.6 * ((number + 0.5) / len(compared) - 0.5)
         ends = set(curve.epochs[curve.ends].tolist())
@@ -199,7 +194,7 @@ def plot_differences(
                 [column + shift],
                 [row["mean"]],
                 # Of one pair there is no interval.
-                yerr=[[row["mean"] - row["low"]], [row["high"] - row["mean"]]] if row["n"] > 1 else None,
+                yerr=[[row["mean"] - row["t_low"]], [row["t_high"] - row["mean"]]] if row["n"] > 1 else None,
                 color=curve.color,
                 marker=curve.marker,
                 markerfacecolor=curve.color if epoch in ends else "white",
@@ -210,7 +205,7 @@ def plot_differences(
     ax.axhline(0, color="0.4", linewidth=0.8, zorder=0)
     for column in range(1, len(epochs)):
         ax.axvline(column - 0.5, color="0.9", linewidth=0.8, zorder=0)
-    _labelled(ax, metric, "mean and 95 % bootstrap interval of paired differences; filled: end of its own cycle")
+    _labelled(ax, metric, "mean and 95 % t interval of paired differences; filled: end of its own cycle")
     ax.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
     ax.set_xlim(-0.5, len(epochs) - 0.5)
     ax.set_ylabel(f"{ax.get_ylabel()}, minus {baseline}")
@@ -241,7 +236,7 @@ def draw(
         ValueError: If the table is empty.
     """
     baseline = baseline_of(results)
-    names = [curve.name for curve in _curves(results, metric)]
+    names = [curve.name for curve in curves_of(results, metric)]
     drawn = {
         "rates": plot_learning_rate(schedules, epochs, _new_axes()[0]),
         "pair": plot_means(results, metric=metric, only=names[:2]),
@@ -261,20 +256,11 @@ def draw(
     return list(paths.values())
 
 
-def _curves(results: DataFrame, metric: str) -> list[_Curve]:
-    means = spread(results, metric).reset_index()
-    least = 0.0 if results[metric].min() >= 0 else -math.inf
-    curves = []
-    for place, (name, runs) in enumerate(results.groupby("schedule", sort=False)):
-        seeds, lost = runs["seed"].nunique(), runs.loc[~np.isfinite(runs[metric]), "seed"].nunique()
-        label = f"{name}, n={seeds}" + (f" of which {lost} diverge" if lost else "")
-        look = f"C{place}", STROKES[place % len(STROKES)], MARKERS[place % len(MARKERS)]
-        curve = means[means["schedule"] == name]
-        epochs = curve["epoch"].to_numpy(np.int64)
-        mean, sd = (curve[column].to_numpy(np.float64) for column in ("mean", "sd"))
-        ends = np.flatnonzero(np.isin(epochs, runs.loc[runs["cycle_end"], "epoch"].to_numpy())).tolist()
-        curves.append(_Curve(str(name), label, *look, epochs, mean, np.maximum(mean - sd, least), mean + sd, ends))
-    return curves
+def _scale(ax: Axes, metric: str, curves: Sequence[FloatArray]) -> None:
+    """Make the axis logarithmic where a loss varies so much that a linear one would flatten the rest."""
+    values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
+    if "accuracy" not in metric and len(values) and values.min() > 0 and values.max() > MOST_RATIO * values.min():
+        ax.set_yscale("log")
 
 
 def _new_axes(panels: int = 1, columns: int = 1, width: float = 7.0) -> list[Axes]:

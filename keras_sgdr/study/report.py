@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from keras_sgdr.environment import environment
 from keras_sgdr.study.figures import CAPTIONS
+from keras_sgdr.study.intervals import COVERAGE
 from keras_sgdr.study.statistics import (
-    COVERAGE,
     baseline_of,
     best,
     best_so_far,
     differences,
+    ensemble_gains,
     epochs_to,
     equivalence,
     finite,
     spread,
 )
 from keras_sgdr.study.tables import Table, compared, ends, equivalent, places_of, reached, rows_of
+from keras_sgdr.study.tables import ensembles as gains
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,28 +60,33 @@ pre {{ overflow-x: auto; background: #f5f5f5; padding: 0.5rem; }}
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The results of a study: tables, and how to read them. Prints as text.
+    """The results of a study: a sentence, tables, and how to read them. Prints as text.
 
     Attributes:
+        headline: The first schedule against the baseline, with its interval; empty where there is none.
         tables: In the order of reading.
         notes: Sentences.
     """
 
+    headline: str
     tables: list[Table]
     notes: list[str]
 
     def __str__(self) -> str:
-        return "\n\n".join([*map(str, self.tables), "\n".join(self.notes)])
+        return "\n\n".join(filter(None, [self.headline, *map(str, self.tables), "\n".join(self.notes)]))
 
     def markdown(self) -> str:
-        """Tables and notes in Markdown."""
+        """All of it in Markdown."""
         notes = "\n".join(f"- {note}" for note in self.notes)
-        return "\n\n".join([*(table.markdown() for table in self.tables), notes]) + "\n"
+        headline = f"**{self.headline}**" if self.headline else ""
+        return "\n\n".join(filter(None, [headline, *(table.markdown() for table in self.tables), notes])) + "\n"
 
     def html(self) -> str:
-        """Tables and notes in HTML, to stand inside a page."""
+        """All of it in HTML, to stand inside a page."""
         notes = "\n".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        return "\n".join([*(table.html() for table in self.tables), f"<ul>\n{notes}\n</ul>"]) + "\n"
+        headline = f"<p><strong>{escape(self.headline)}</strong></p>" if self.headline else ""
+        tables = (table.html() for table in self.tables)
+        return "\n".join(filter(None, [headline, *tables, f"<ul>\n{notes}\n</ul>"])) + "\n"
 
     # What a notebook shows, and what an interpreter does.
     _repr_html_, __repr__ = html, __str__
@@ -91,6 +99,7 @@ def summarize(
     *,
     target: float | None = None,
     margin: float | None = None,
+    ensembles: DataFrame | None = None,
 ) -> Summary:
     """What the runs say about a metric: at the end and at its best, against the baseline, and how soon.
 
@@ -100,9 +109,10 @@ def summarize(
         metric: Which of the table's columns.
         target: Value to reach; None takes the baseline's mean after the last epoch.
         margin: Largest mean difference that counts as none, for tests of equivalence; None makes no such test.
+        ensembles: `Study.ensembles`, of whose rows the gains are told; None tells none.
 
     Returns:
-        The tables, and notes on how to read them.
+        The headline, the tables, and notes on how to read them.
 
     Raises:
         ValueError: If the table is empty or has no such schedule, or the margin is not positive.
@@ -116,23 +126,48 @@ def summarize(
         ends(metric, last, means, best(results, metric), places),
         reached(f"Epochs to a {metric} of {goal:.4g}{source}", epochs_to(results, goal, metric)),
     ]
+    headline = ""
     if results["schedule"].nunique() > 1:
         ending = results.loc[results["cycle_end"], ["schedule", "epoch"]]
         marked = set(ending.itertuples(index=False, name=None))
         for title, values in ((metric, results), (f"Best {metric} so far", best_so_far(results, metric))):
-            paired = differences(values, baseline, metric)
+            paired = differences(values, baseline, metric, own_ends=True)
             tables.append(compared(f"{title}: difference to {baseline}", paired, marked, places))
+            headline = headline or _headline(paired, baseline, metric, marked, places)
         if margin is not None:
             tables.append(equivalent(metric, margin, equivalence(results, margin, baseline, metric), places))
-    return Summary(tables, _notes(results, metric))
+    if ensembles is not None and (ensembles["members"] > 1).any():
+        tables.append(gains(metric, ensemble_gains(ensembles, metric), places))
+    return Summary(headline, tables, _notes(results, metric))
+
+
+def _headline(paired: DataFrame, baseline: str, metric: str, ends: set[Any], places: int) -> str:
+    """The first schedule beside the baseline: at its last end of a cycle, and after the last epoch."""
+    rows = rows_of(paired)
+    first = next(schedule for schedule, _ in rows)
+    epochs = [epoch for schedule, epoch in rows if schedule == first]
+    told = []
+    for epoch in sorted({max((epoch for epoch in epochs if (first, epoch) in ends), default=epochs[-1]), epochs[-1]}):
+        row = rows[first, epoch]
+        if math.isnan(row["t_low"]):  # Of one pair nothing is claimed.
+            continue
+        place = f"after {epoch} epochs" + ("" if (first, epoch) in ends else ", in mid-cycle,")
+        mean, low, high = (f"{row[name]:+.{places}f}" for name in ("mean", "t_low", "t_high"))
+        order = "not told apart" if row["t_low"] <= 0 <= row["t_high"] else "lower" if row["mean"] < 0 else "higher"
+        told.append(f"{place} {order} ({mean}, 95 % t interval {low} to {high})")
+    if not told:
+        return ""
+    pairs, name = rows[first, epochs[-1]]["n"], metric.replace("val_", "validation ")
+    return f"{first} against {baseline}, {pairs} paired seeds: its {name} is {'; '.join(told)}."
 
 
 def _notes(results: DataFrame, metric: str) -> list[str]:
     runs: dict[Any, int] = results.groupby("schedule", sort=False)["seed"].nunique().to_dict()
     seeds = results["seed"].nunique()
     notes = [
-        f"{seeds} seeds. Differences are paired by seed: their mean and its 95 % bootstrap interval. A dot marks an "
-        "epoch that ends a cycle of that schedule. Each interval stands for itself: of twenty, one misses by chance.",
+        f"{seeds} seeds. Differences are paired by seed, where a schedule ends a cycle and after the last epoch. Each "
+        "interval stands for itself: of twenty, one misses by chance. The last column is corrected for the number "
+        "of rows (Holm).",
         f"The best {metric} of a run is chosen on the data that it is measured on, and so flatters.",
     ]
     if seeds == 1:
@@ -140,7 +175,7 @@ def _notes(results: DataFrame, metric: str) -> list[str]:
     elif seeds in COVERAGE:
         notes.append(
             f"A bootstrap of {seeds} values is too narrow: of normal ones, its 95 % interval holds the mean in "
-            f"{COVERAGE[seeds]} % of cases."
+            f"{COVERAGE[seeds]} % of cases, the t interval in 95 %."
         )
     for schedule, n in runs.items():
         if n < seeds:
@@ -160,6 +195,7 @@ def write_report(
     figures: Iterable[str | os.PathLike[str]],
     *,
     options: Mapping[str, Any],
+    made_with: Sequence[Mapping[str, Any]] = (),
     failures: DataFrame | None = None,
     introduction: str = "",
 ) -> Path:
@@ -171,32 +207,36 @@ def write_report(
         summary: What `summarize` returned.
         figures: PNG files, as `figures.draw` returned them.
         options: What the study was asked for, by name.
+        made_with: `Study.made_with`; none for this process.
         failures: The table of `Study.failures`.
         introduction: What a reader has to know first, such as what the data is.
 
     Returns:
         The file.
     """
-    made_on = environment()
-    hardware = made_on["hardware"]
-    made_with = {
-        **made_on["versions"],
-        "backend": made_on["backend"],
-        "processor": f"{hardware['cpu']}, {hardware['cores']} cores",
-        "GPU": ", ".join(hardware["gpus"]) or "none",
-    }
     parts = [
         f"<p>{escape(introduction)}</p>" if introduction else "",
         summary.html(),
         *(_figure(number, Path(file)) for number, file in enumerate(figures, 1)),
         _failures(failures),
         _pairs("Options", options),
-        _pairs("Versions and hardware", made_with),
+        *(_made_with(each) for each in made_with or [environment()]),
     ]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(PAGE.format(title=escape(title), body="\n".join(filter(None, parts))), encoding="utf-8")
     return path
+
+
+def _made_with(made_with: Mapping[str, Any]) -> str:
+    hardware = made_with["hardware"]
+    pairs = {
+        **made_with["versions"],
+        "backend": made_with["backend"],
+        "processor": f"{hardware['cpu']}, {hardware['cores']} cores",
+        "GPU": ", ".join(hardware["gpus"]) or "none",
+    }
+    return _pairs("Versions and hardware", pairs)
 
 
 def _figure(number: int, file: Path) -> str:

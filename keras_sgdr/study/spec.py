@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -97,6 +98,7 @@ class Spec:
         augment: Callable[[Any, Any], Any] | None = None,
         prepare: Callable[[Any], Any] | None = None,
         frozen: bool = False,
+        keep_outputs: bool = False,
     ) -> None:
         integer("epochs", epochs, "Pass the epochs of a run, such as epochs=100.")
         integer("batch_size", batch_size, "Pass the samples in a batch, such as batch_size=32.")
@@ -104,7 +106,10 @@ class Spec:
         both, fix = (initialize, augment), "Leave both out, or train all of the model: frozen=False."
         require(not frozen or both == (None, None), rule, "(initialize, augment)", both, fix)
         self.model_fn, self.initialize, self.augment, self.prepare = model_fn, initialize, augment, prepare
-        self.epochs, self.batch_size, self.frozen = int(epochs), int(batch_size), bool(frozen)
+        rule = "The outputs of heads that are trained together are not kept."
+        require(not (frozen and keep_outputs), rule, "keep_outputs", keep_outputs, "Leave it out, or frozen=False.")
+        self.epochs, self.batch_size = int(epochs), int(batch_size)
+        self.frozen, self.keep_outputs = bool(frozen), bool(keep_outputs)
         self.data = _arrays_of(data)
         self.seeds = _list_of(seeds)
         rule = "`schedules` must be a dict of schedules by name, at least one."
@@ -126,6 +131,16 @@ class Spec:
             int32 of shape `(samples,)` and float32 of shape `(samples, DRAWS)`, the same under every schedule.
         """
         return order_and_draws(seed, epoch, len(self.data[0][0]))
+
+    def ends_of_cycles(self, name: str) -> list[int]:
+        """Epochs with whose last update a cycle of the schedule ends."""
+        stops = (cycle.stop for cycle in self.schedules[name].cycles(self.steps))
+        within = itertools.takewhile(lambda stop: stop <= self.epochs * self.steps, stops)
+        return [stop // self.steps for stop in within if stop % self.steps == 0]
+
+    def kept_epochs(self, name: str) -> set[int]:
+        """Epochs after which the outputs of a run under this schedule are kept: ends of cycles, and the last."""
+        return {*self.ends_of_cycles(name), self.epochs} if self.keep_outputs else set()
 
     def build(self, seed: int) -> keras.Model:
         """A model with the weights from which the seed's runs begin. Sets the global random seed.
@@ -178,6 +193,7 @@ class Spec:
             "data": digest.hexdigest()[:16],
             "backend": keras.config.backend(),
             "frozen": self.frozen,
+            "keep_outputs": self.keep_outputs,
         }
 
     def _resolved(self, name: str, schedule: Any) -> Schedule:

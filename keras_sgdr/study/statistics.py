@@ -17,6 +17,7 @@ from keras_sgdr._checks import positive, require
 from keras_sgdr._optional import load
 from keras_sgdr.schedules.exact import FloatArray
 from keras_sgdr.snapshots import higher_is_better
+from keras_sgdr.study.intervals import CONFIDENCE, corrected, mean_and_sd, tested, two_one_sided_tests
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -27,17 +28,12 @@ __all__ = [
     "best_so_far",
     "compared_epochs",
     "differences",
+    "ensemble_gains",
     "epochs_to",
     "equivalence",
     "finite",
     "spread",
 ]
-
-CONFIDENCE = 0.95
-# Of the bootstrap.
-RESAMPLES, SEED = 9999, 0
-# Per cent of the samples of so many independent normal values whose 95 % interval holds the mean; of ten, 90.
-COVERAGE = {2: 51, 3: 72, 4: 80, 5: 84, 6: 86, 7: 87, 8: 88, 9: 89}
 
 
 def spread(results: DataFrame, metric: str = "val_loss") -> DataFrame:
@@ -64,27 +60,49 @@ def compared_epochs(results: DataFrame) -> list[int]:
     return sorted({*ends.tolist(), int(results["epoch"].max())})
 
 
-def differences(results: DataFrame, baseline: str | None = None, metric: str = "val_loss") -> DataFrame:
+def differences(
+    results: DataFrame, baseline: str | None = None, metric: str = "val_loss", *, own_ends: bool = False
+) -> DataFrame:
     """Paired differences to the baseline, schedule minus baseline by seed, at the `compared_epochs`.
 
     Args:
         results: The study's table.
         baseline: Name of the schedule to compare with; None takes the first.
         metric: Which of the table's columns.
+        own_ends: Only where a schedule ends a cycle itself, and after the last epoch: fewer comparisons to correct for.
 
     Returns:
         By schedule and epoch: `n` pairs of finite values, `missing`, the seeds that have no such pair, the `mean` of
         the differences, their `sd`, and `low` and `high`, the ends of its 95 % bootstrap interval (bias-corrected and
-        accelerated, Efron 1987); NaN for less than two pairs.
+        accelerated, Efron 1987); `t_low`, `t_high` and `p` of Student's paired t; and `p_holm`, corrected for the
+        number of rows (Holm 1979). NaN for less than two pairs.
 
     Raises:
         ValueError: If the table has no such schedule.
     """
+    paired = _paired(results, baseline, metric, own_ends)
+    return _table(corrected({key: {"missing": missing, **tested(values)} for key, values, missing in paired}))
+
+
+def ensemble_gains(ensembles: DataFrame, metric: str = "val_loss") -> DataFrame:
+    """What ensembles of cycle ends gain on their last member, by seed.
+
+    Args:
+        ensembles: `Study.ensembles`.
+        metric: `"val_loss"` or `"val_accuracy"`.
+
+    Returns:
+        By schedule and epoch, where there are two members or more: their number `members`, `value` and `last`, means of
+        the ensemble and of its last member, and of the difference between these `n`, `mean`, `sd`, intervals and tests
+        as in `differences`.
+    """
     rows = {}
-    for key, paired, missing in _paired(results, baseline, metric):
-        (mean, sd), (low, high) = _mean_and_sd(paired), _bootstrap(paired)
-        rows[key] = {"n": len(paired), "missing": missing, "mean": mean, "sd": sd, "low": low, "high": high}
-    return _table(rows)
+    several = ensembles[ensembles["members"] > 1]
+    for key, runs in several.groupby(["schedule", "epoch"], sort=False):
+        value, last = (runs[name].to_numpy(np.float64) for name in (metric, f"last_{metric}"))
+        means = {"value": float(value.mean()), "last": float(last.mean())}
+        rows[key] = {"members": int(runs["members"].iloc[0]), **means, **tested(value - last)}
+    return _table(corrected(rows))
 
 
 def equivalence(results: DataFrame, margin: float, baseline: str | None = None, metric: str = "val_loss") -> DataFrame:
@@ -106,8 +124,8 @@ def equivalence(results: DataFrame, margin: float, baseline: str | None = None, 
     positive("margin", margin, "Pass the largest difference that counts as none, in units of the metric.")
     rows = {}
     for key, paired, missing in _paired(results, baseline, metric):
-        mean, _ = _mean_and_sd(paired)
-        low, high, p = _two_one_sided_tests(paired, margin)
+        mean, _ = mean_and_sd(paired)
+        low, high, p = two_one_sided_tests(paired, margin)
         rows[key] = {"n": len(paired), "missing": missing, "mean": mean, "low": low, "high": high, "p": p}
     return _table(rows)
 
@@ -165,8 +183,8 @@ def best(results: DataFrame, metric: str = "val_loss") -> DataFrame:
         of_runs = np.nanargmin(sign * runs.to_numpy(), axis=1)
         means = runs.mean().to_numpy()
         of_means = np.nanargmin(sign * means) if len(runs) else None
-        epoch, epoch_sd = _mean_and_sd(epochs[of_runs])
-        value, value_sd = _mean_and_sd(runs.to_numpy()[range(len(runs)), of_runs])
+        epoch, epoch_sd = mean_and_sd(epochs[of_runs])
+        value, value_sd = mean_and_sd(runs.to_numpy()[range(len(runs)), of_runs])
         rows[schedule] = {
             "n": len(runs),
             "epoch": epoch,
@@ -215,7 +233,9 @@ def _curves(results: DataFrame, metric: str) -> dict[str, DataFrame]:
     return {str(name): group.pivot(index="seed", columns="epoch", values=metric) for name, group in runs}
 
 
-def _paired(results: DataFrame, baseline: str | None, metric: str) -> Iterator[tuple[tuple[str, int], FloatArray, int]]:
+def _paired(
+    results: DataFrame, baseline: str | None, metric: str, own_ends: bool = False
+) -> Iterator[tuple[tuple[str, int], FloatArray, int]]:
     """Schedule and epoch, differences of the seeds that have both values, and the number of those that have not."""
     baseline = baseline_of(results, baseline)
     curves = _curves(results, metric)
@@ -224,36 +244,13 @@ def _paired(results: DataFrame, baseline: str | None, metric: str) -> Iterator[t
     seeds = results["seed"].nunique()
     for schedule, curve in curves.items():
         if schedule != baseline:
-            for epoch in compared_epochs(results):
+            epochs = compared_epochs(results)
+            if own_ends:
+                ends = results.loc[results["cycle_end"] & (results["schedule"] == schedule), "epoch"].tolist()
+                epochs = sorted({*ends, epochs[-1]})
+            for epoch in epochs:
                 paired = (curve[epoch] - curves[baseline][epoch]).dropna().to_numpy(np.float64)
                 yield (schedule, epoch), paired, seeds - len(paired)
-
-
-def _mean_and_sd(values: FloatArray) -> tuple[float, float]:
-    mean = float(values.mean()) if len(values) else math.nan
-    return mean, float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def _bootstrap(values: FloatArray) -> tuple[float, float]:
-    if len(values) < 2:
-        return math.nan, math.nan
-    if np.ptp(values) == 0:  # Every sample of equal values has the same mean.
-        return float(values[0]), float(values[0])
-    options = {"confidence_level": CONFIDENCE, "n_resamples": RESAMPLES, "method": "BCa", "rng": SEED}
-    interval = load("scipy.stats", "A study").bootstrap((values,), np.mean, **options).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
-def _two_one_sided_tests(values: FloatArray, margin: float) -> tuple[float, float, float]:
-    """Ends of the 90 % t interval of the mean, and the larger p of the tests against either end of the margin."""
-    if len(values) < 2:
-        return (math.nan,) * 3
-    if np.ptp(values) == 0:  # As two schedules are until the first update that they do differently.
-        return float(values[0]), float(values[0]), float(abs(values[0]) >= margin)
-    test = load("scipy.stats", "A study").ttest_1samp
-    interval = test(values, 0).confidence_interval(2 * CONFIDENCE - 1)
-    p = max(test(values, -margin, alternative="greater").pvalue, test(values, margin, alternative="less").pvalue)
-    return float(interval.low), float(interval.high), float(p)
 
 
 def _table(rows: Mapping[Any, Mapping[str, float]], index: tuple[str, ...] = ("schedule", "epoch")) -> DataFrame:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
 from keras_sgdr._checks import invalid
 from keras_sgdr._files import UNFINISHED, from_null, read_sealed, replace_file, sealed, to_null
+from keras_sgdr.data.samples import Array
+from keras_sgdr.environment import environment
 from keras_sgdr.study.spec import METRICS, Spec
 
-__all__ = ["Metrics", "Record", "Run", "Store"]
+__all__ = ["Metrics", "Progress", "Record", "Run", "Store"]
 
-_FORMAT = 1
-_DONE, _FAILED = ".json", ".failed.json"
+_FORMAT = 2
+_DONE, _FAILED, _STOPPED = ".json", ".failed.json", ".stopped.npz"
 
 # The values of each metric, one per epoch.
 Metrics = dict[str, list[float]]
+# What the model made of the validation samples, by the epochs completed: probabilities where it gives logits.
+Outputs = dict[int, Any]
 T = TypeVar("T")
 
 
@@ -34,10 +41,32 @@ class Run:
     @property
     def file(self) -> str:
         """Name of its file without the ending."""
-        readable = re.sub(r"[^a-z0-9.]+", "-", self.schedule.lower()).strip("-.")
-        # Two names may read alike.
+        readable = re.sub(r"[^a-z0-9.]+", "-", self.schedule.lower())[:60].strip("-.")
+        # Two names may read alike, and a file's name is short.
         digest = hashlib.sha256(self.schedule.encode()).hexdigest()[:6]
         return f"{readable}-{digest}_seed-{self.seed:03d}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What there is of a run after some of its epochs.
+
+    Attributes:
+        metrics: One value per epoch so far.
+        outputs: For the epochs at which they are kept: see `Spec.kept_epochs`.
+        seconds: Duration so far.
+        variables: Values of the model's and the optimizer's, with which it goes on.
+    """
+
+    metrics: Metrics
+    outputs: Outputs = field(default_factory=dict)
+    seconds: float = 0.0
+    variables: list[Array] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs completed."""
+        return min(map(len, self.metrics.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +81,8 @@ class Record:
         fingerprint: Digest of the model: see `fingerprint_of`.
         seconds: Duration of the run.
         metrics: One value per epoch; NaN where it was not finite.
+        outputs: See `Progress`; seven digits of each number, NaN as above.
+        made_with: Versions and hardware that ended it: see `environment`.
     """
 
     schedule: str
@@ -61,6 +92,8 @@ class Record:
     fingerprint: str
     seconds: float
     metrics: Metrics
+    outputs: Outputs
+    made_with: dict[str, Any]
 
     @property
     def run(self) -> Run:
@@ -68,7 +101,11 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
-        return {**asdict(self), "metrics": {name: to_null(values) for name, values in self.metrics.items()}}
+        return {
+            **asdict(self),
+            "metrics": {name: to_null(values) for name, values in self.metrics.items()},
+            "outputs": {str(epoch): _to_list(values) for epoch, values in self.outputs.items()},
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -83,7 +120,8 @@ class Record:
             METRICS, content["study"]["epochs"]
         ):
             raise ValueError("its metrics are not one value of each for each epoch")
-        return cls(**{**content, "metrics": metrics})
+        outputs = {int(epoch): np.array(values, np.float32) for epoch, values in content["outputs"].items()}
+        return cls(**{**content, "metrics": metrics, "outputs": outputs})
 
 
 class Store:
@@ -141,12 +179,50 @@ class Store:
                 "Pass another `folder`, or take the random numbers of `model_fn` and `initialize` from the seed alone.",
             )
 
-    def write(self, run: Run, fingerprint: str, seconds: float, metrics: Metrics) -> None:
-        """Keep a run that is done, and remove its failure, if it has failed before."""
-        settings = self.spec.schedule_settings(run.schedule)
-        record = Record(run.schedule, run.seed, settings, self.spec.shared, fingerprint, seconds, metrics)
+    def write(self, run: Run, fingerprint: str, progress: Progress) -> None:
+        """Keep a run that is done, and remove what was kept of it before."""
+        results = {name: getattr(progress, name) for name in ("metrics", "outputs", "seconds")}
+        record = Record(**self._identity(run, fingerprint), **results, made_with=environment())
         self._write(run, _DONE, record.to_json())
-        self._path(run, _FAILED).unlink(missing_ok=True)
+        for ending in (_FAILED, _STOPPED):
+            self._path(run, ending).unlink(missing_ok=True)
+
+    def write_progress(self, run: Run, fingerprint: str, progress: Progress) -> None:
+        """Keep a run that is not done, to go on with it."""
+        head = sealed({"format": _FORMAT, **self._identity(run, fingerprint), "seconds": progress.seconds})
+        arrays = {f"metrics {name}": np.array(values) for name, values in progress.metrics.items()}
+        arrays |= {f"outputs {epoch}": values for epoch, values in progress.outputs.items()}
+        # NumPy's files know no bfloat16, of which float32 holds every value.
+        variables = [value.astype("float32") if value.dtype.kind == "V" else value for value in progress.variables]
+        arrays |= {f"variable {number}": value for number, value in enumerate(variables)}
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:  # Given a name, NumPy would end it in .npz.
+                np.savez(file, head=np.array(head), **arrays)
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path(run, _STOPPED), write)
+
+    def read_progress(self, run: Run, fingerprint: str) -> Progress | None:
+        """What `write_progress` kept of a run; None if nothing, or nothing that this study can go on with."""
+        try:
+            # NumPy itself leaves a damaged file open.
+            with self._path(run, _STOPPED).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                head = read_sealed(str(arrays["head"]))
+                parts: dict[str, dict[str, Array]] = {"metrics": {}, "outputs": {}, "variable": {}}
+                for name in set(arrays.files) - {"head"}:
+                    kind, _, key = name.partition(" ")
+                    parts[kind][key] = arrays[name]
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+        if head != {"format": _FORMAT, **self._identity(run, fingerprint), "seconds": head.get("seconds")}:
+            return None
+        return Progress(
+            {name: parts["metrics"][name].tolist() for name in METRICS},
+            {int(epoch): parts["outputs"][epoch] for epoch in sorted(parts["outputs"], key=int)},
+            head["seconds"],
+            [parts["variable"][str(number)] for number in range(len(parts["variable"]))],
+        )
 
     def write_failure(self, run: Run, traceback: str) -> None:
         """Keep the traceback of a run that raised."""
@@ -171,6 +247,11 @@ class Store:
         for run in runs:
             self._path(run, _FAILED).unlink(missing_ok=True)
 
+    def _identity(self, run: Run, fingerprint: str) -> dict[str, Any]:
+        """What a run is the run of."""
+        settings = self.spec.schedule_settings(run.schedule)
+        return {**asdict(run), "settings": settings, "study": self.spec.shared, "fingerprint": fingerprint}
+
     def _path(self, run: Run, ending: str) -> Path:
         return self.folder / (run.file + ending)
 
@@ -181,8 +262,14 @@ class Store:
 
     def _write(self, run: Run, ending: str, content: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = sealed({"format": _FORMAT, **content})
+        # One line: outputs are many numbers.
+        text = sealed({"format": _FORMAT, **content}, indent=None)
         replace_file(self._path(run, ending), lambda path: path.write_text(text))
+
+
+def _to_list(values: Any) -> list[Any]:
+    """An array of floats for JSON: seven digits, None where it is not finite."""
+    return [_to_list(part) if part.ndim else to_null([float(f"{part:.7g}")])[0] for part in np.asarray(values)]
 
 
 def _read(path: Path, ending: str, parse: Callable[[dict[str, Any]], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_sgdr._checks import integer, one_of
+from keras_sgdr._checks import integer, one_of, positive
 from keras_sgdr._optional import load
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.study.execution import PARALLEL, Parallel, execute
@@ -18,7 +19,7 @@ from keras_sgdr.study.figures import draw
 from keras_sgdr.study.report import Summary, summarize
 from keras_sgdr.study.spec import Spec, compared_schedules, fingerprint_of
 from keras_sgdr.study.store import Store
-from keras_sgdr.study.tables import results_table
+from keras_sgdr.study.tables import ensembles_table, results_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,6 +68,8 @@ class Study:
         frozen: Whether to train the last layer alone, a `Dense`, from weights that it draws anew for each seed. The
             features of all samples are computed once, without augmentation (images are cropped to the centre), and the
             heads of all seeds and schedules are trained together. Not on the PyTorch backend.
+        keep_outputs: Whether to keep what the model makes of the validation samples at ends of cycles and after the
+            last epoch: it says what ensembles of a run's cycle ends are worth (`ensembles`). Not with `frozen`.
         folder: Where the runs are kept. On a cluster, all machines must see it under this name.
 
     Attributes:
@@ -91,6 +94,7 @@ class Study:
         augment: Callable[[Any, Any], Any] | None = None,
         prepare: Callable[[Any], Any] | None = None,
         frozen: bool = False,
+        keep_outputs: bool = False,
         folder: str | os.PathLike[str] = "runs/study",
     ) -> None:
         self.spec = Spec(
@@ -104,14 +108,24 @@ class Study:
             augment=augment,
             prepare=prepare,
             frozen=frozen,
+            keep_outputs=keep_outputs,
         )
         self.store = Store(folder, self.spec)
 
-    def run(self, jobs: int = 1, parallel: Parallel = "loky", progress: bool = True) -> None:
+    def run(
+        self,
+        jobs: int = 1,
+        parallel: Parallel = "loky",
+        *,
+        together: int = 1,
+        minutes: float | None = None,
+        progress: bool = True,
+    ) -> None:
         """Train the runs that the folder does not have yet. Those that failed before are tried again.
 
-        A run that raises is kept in `failures`, and the others go on. In this process each run sets the global random
-        seed.
+        A run that raises is kept in `failures`, and the others go on. One that was stopped goes on with its next epoch,
+        one that was killed with an epoch of its last half minute, and either ends as if it had not been. In this
+        process each run sets the global random seed.
 
         Args:
             jobs: Runs at a time, each in a process of its own; 1 for one after another in this process. With GPUs, the
@@ -119,18 +133,28 @@ class Study:
             parallel: What starts the processes: loky on this machine, or Ray or Dask, also on a cluster if one is
                 connected (`ray.init(address=...)`, `dask.distributed.Client(...)`). All its machines must see the
                 folder.
+            together: Runs that a process trains at a time, in one compiled step: for a GPU that one run leaves mostly
+                idle. On JAX; elsewhere 1.
+            minutes: Stop after so long, as the epochs that are running end; the next call goes on there. None trains
+                to the end. Heads on a frozen backbone are trained to the end in any case.
             progress: Whether to show the runs done and running, and the time left.
 
         Raises:
-            ValueError: If the folder holds runs of another study, or the model is not one that a study can train.
+            ValueError: If an argument is out of range, the folder holds runs of another study, or the model is not one
+                that a study can train.
         """
         integer("jobs", jobs, "Pass the number of runs at a time.")
         one_of("parallel", parallel, PARALLEL)
+        integer("together", together, "Pass the number of runs that are trained in one compiled step.")
+        if minutes is not None:
+            positive("minutes", minutes, "Pass minutes=170 to stop within three hours.")
         missing = self.store.missing()
         if not missing:
             self.store.check_model(fingerprint_of(self.spec.build(0)))
             return
-        execute(self.store, missing, jobs, parallel, progress=progress)
+        execute(
+            self.store, missing, jobs=jobs, parallel=parallel, together=together, minutes=minutes, progress=progress
+        )
         failed = self.store.count(missing)[1]
         if failed:
             warning = f"{failed} of {len(missing)} runs failed: see `study.failures`."
@@ -148,6 +172,22 @@ class Study:
         return results_table(self.store.records(), self.spec)
 
     @property
+    def ensembles(self) -> DataFrame:
+        """What ensembles of cycle ends are worth on the validation samples: one row per run and end of a cycle.
+
+        Columns: `schedule`, `seed`, `epoch`; `members`, the ends so far, whose probabilities are averaged; `val_loss`
+        and `val_accuracy` of the ensemble; `last_val_loss` and `last_val_accuracy` of its last member. For classifiers
+        of runs with `keep_outputs`; else without rows.
+        """
+        return ensembles_table(self.store.records(), self.spec)
+
+    @property
+    def made_with(self) -> list[dict[str, Any]]:
+        """Versions and hardware that runs were made with, each once: see `keras_sgdr.environment.environment`."""
+        different = {json.dumps(record.made_with, sort_keys=True) for record in self.store.records()}
+        return [json.loads(text) for text in sorted(different)]
+
+    @property
     def failures(self) -> DataFrame:
         """The runs that failed: `schedule`, `seed`, `traceback`."""
         runs = set(self.store.runs)
@@ -156,7 +196,7 @@ class Study:
 
     def summary(self, **options: Any) -> Summary:
         """What the runs say, with intervals: see `keras_sgdr.study.report.summarize`, also for the options."""
-        return summarize(self.results, **options)
+        return summarize(self.results, **{"ensembles": self.ensembles, **options})
 
     def figures(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Draw the study's figures into a folder: see `keras_sgdr.study.figures.draw`. Returns the files."""

@@ -8,15 +8,28 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from keras_sgdr._optional import load
-from keras_sgdr.schedules import Schedule
+from keras_sgdr.snapshots.scores import scores
 from keras_sgdr.study.spec import Spec
 from keras_sgdr.study.store import Record
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["Table", "compared", "ends", "equivalent", "places_of", "reached", "results_table", "rows_of"]
+__all__ = [
+    "Table",
+    "compared",
+    "ends",
+    "ensembles",
+    "ensembles_table",
+    "equivalent",
+    "places_of",
+    "reached",
+    "results_table",
+    "rows_of",
+]
 
 # Columns of the results.
 _KINDS = {
@@ -40,11 +53,9 @@ def results_table(records: Iterable[Record], spec: Spec) -> DataFrame:
         records: Runs that are done. Those of other schedules and seeds than the study's are left out.
         spec: What the study trains.
     """
-    order = {name: place for place, name in enumerate(spec.schedules)}
-    chosen = [record for record in records if record.schedule in order and record.seed in spec.seeds]
-    positions = {name: _positions(schedule, spec.epochs, spec.steps) for name, schedule in spec.schedules.items()}
+    positions = {name: _positions(spec, name) for name in spec.schedules}
     columns: dict[str, list[Any]] = {name: [] for name in _KINDS}
-    for record in sorted(chosen, key=lambda record: (order[record.schedule], record.seed)):
+    for record in _chosen(records, spec):
         values: dict[str, Iterable[Any]] = {
             "schedule": [record.schedule] * spec.epochs,
             "seed": [record.seed] * spec.epochs,
@@ -57,18 +68,39 @@ def results_table(records: Iterable[Record], spec: Spec) -> DataFrame:
     return load("pandas", "A study").DataFrame(columns).astype(_KINDS)
 
 
-def _positions(schedule: Schedule, epochs: int, steps: int) -> dict[str, list[Any]]:
+def _positions(spec: Spec, name: str) -> dict[str, list[Any]]:
     """Rate and cycle of each epoch's last update, and whether a cycle ends with it."""
-    index, ends = [-1] * epochs, [False] * epochs
+    schedule, epochs, steps = spec.schedules[name], spec.epochs, spec.steps
+    index, ends = [-1] * epochs, set(spec.ends_of_cycles(name))
     for cycle in schedule.cycles(steps):
         if cycle.first >= epochs * steps:
             break
         # The epochs whose last update, `steps * (epoch + 1) - 1`, is one of the cycle's.
         for epoch in range(cycle.first // steps, min(cycle.stop // steps, epochs)):
             index[epoch] = cycle.index
-            ends[epoch] = cycle.stop == (epoch + 1) * steps
     rates = schedule.learning_rates(epochs, steps)[steps - 1 :: steps].tolist()
-    return {"rate": rates, "cycle": index, "cycle_end": ends}
+    return {"rate": rates, "cycle": index, "cycle_end": [epoch + 1 in ends for epoch in range(epochs)]}
+
+
+def ensembles_table(records: Iterable[Record], spec: Spec) -> DataFrame:
+    """What ensembles of a run's cycle ends are worth: see `Study.ensembles`. For the arguments see `results_table`."""
+    labels, rows = spec.data[1][1], []
+    for record in _chosen(records, spec):
+        members: list[Any] = []
+        for epoch in spec.ends_of_cycles(record.schedule) if record.outputs else ():
+            members.append(record.outputs[epoch].astype("float64"))
+            of_mean, of_last = (scores(each, labels)[0] for each in (np.mean(members, axis=0), members[-1]))
+            measured = of_mean.loss, of_mean.accuracy, of_last.loss, of_last.accuracy
+            rows.append((record.schedule, record.seed, epoch, len(members), *measured))
+    columns = ["schedule", "seed", "epoch", "members", "val_loss", "val_accuracy", "last_val_loss", "last_val_accuracy"]
+    return load("pandas", "A study").DataFrame(rows, columns=columns)
+
+
+def _chosen(records: Iterable[Record], spec: Spec) -> list[Record]:
+    """The runs of the study's schedules and seeds, in the order of these."""
+    order = {name: place for place, name in enumerate(spec.schedules)}
+    chosen = (record for record in records if record.schedule in order and record.seed in spec.seeds)
+    return sorted(chosen, key=lambda record: (order[record.schedule], record.seed))
 
 
 @dataclass(frozen=True)
@@ -139,26 +171,48 @@ def ends(metric: str, last: int, spread: DataFrame, best: DataFrame, places: int
     return Table(f"{metric}: mean ± SD over the seeds", headings, rows)
 
 
-def compared(title: str, differences: DataFrame, marked: Set[tuple[str, int]], places: int) -> Table:
-    """One row per epoch, one column per schedule: its difference to the baseline with the interval.
+def compared(title: str, differences: DataFrame, ends: Set[tuple[str, int]], places: int) -> Table:
+    """One row per schedule and epoch: its difference to the baseline, with intervals and tests.
 
     Args:
         title: What the differences are of.
         differences: What `statistics.differences` returned.
-        marked: Schedules and epochs to put a dot at.
+        ends: Schedules and the epochs with which they end a cycle.
         places: Decimal places of the metric.
     """
-    by_key = rows_of(differences)
-    schedules, epochs = (list(dict.fromkeys(level)) for level in zip(*by_key, strict=True))
-    most, rows = max(row["n"] + row["missing"] for row in by_key.values()), []
-    for epoch in epochs:
-        cells = []
-        for schedule in schedules:
-            row = by_key[schedule, epoch]
-            text = _interval(row, places) + (f" n={row['n']}" if row["missing"] else "")
-            cells.append(("• " if (schedule, epoch) in marked else "") + text)
-        rows.append((str(epoch), *cells))
-    return Table(f"{title}, n={most} where nothing else is said", ("epoch", *schedules), rows)
+    rows = []
+    for (schedule, epoch), row in rows_of(differences).items():
+        rows.append(
+            (
+                schedule,
+                str(epoch) if (schedule, epoch) in ends else f"{epoch}, in mid-cycle",
+                str(row["n"]),
+                _difference(row, places),
+                _interval(row, places, "t_"),
+                _interval(row, places),
+                _p(row["p"]),
+                _p(row["p_holm"]),
+            )
+        )
+    headings = ("schedule", "epoch", "n", "difference", "95 % t interval", "95 % bootstrap", "p", "p, Holm")
+    return Table(title, headings, rows)
+
+
+def ensembles(metric: str, gains: DataFrame, places: int) -> Table:
+    """One row per schedule and number of members: the ensemble of a run's cycle ends beside its last member.
+
+    Args:
+        metric: Name of what was measured.
+        gains: What `statistics.ensemble_gains` returned.
+        places: Decimal places of the metric.
+    """
+    rows = []
+    for (schedule, epoch), row in rows_of(gains).items():
+        means = (f"{row[name]:.{places}f}" for name in ("value", "last"))
+        tested = _difference(row, places), _interval(row, places, "t_"), _p(row["p_holm"])
+        rows.append((schedule, str(epoch), str(row["members"]), str(row["n"]), *means, *tested))
+    headings = ("schedule", "epoch", "members", "n", "ensemble", "last member", "difference", "95 % t interval")
+    return Table(f"{metric} of ensembles of a run's cycle ends, mean over the seeds", (*headings, "p, Holm"), rows)
 
 
 def reached(title: str, epochs_to: DataFrame) -> Table:
@@ -194,8 +248,8 @@ def equivalent(metric: str, margin: float, tested: DataFrame, places: int) -> Ta
             schedule,
             str(epoch),
             str(row["n"]),
-            _interval(row, places),
-            "" if math.isnan(row["p"]) else f"{row['p']:.3g}",
+            f"{_difference(row, places)} {_interval(row, places)}".strip(),
+            _p(row["p"]),
             "yes" if row["p"] < 0.05 else "not shown",
         )
         for (schedule, epoch), row in rows_of(tested).items()
@@ -216,11 +270,17 @@ def _with_sd(mean: float, sd: float, places: int) -> str:
     return f"{mean:.{places}f}" + ("" if math.isnan(sd) else f" ± {sd:.{places}f}")
 
 
-def _interval(row: Mapping[str, float], places: int) -> str:
-    if row["low"] == row["high"] == 0:
-        return "equal"
-    mean, low, high = (f"{row[name]:+.{places}f}" for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]" if math.isfinite(row["low"]) else "none" if math.isnan(row["mean"]) else mean
+def _difference(row: Mapping[str, float], places: int) -> str:
+    return "none" if math.isnan(row["mean"]) else f"{row['mean']:+.{places}f}"
+
+
+def _interval(row: Mapping[str, float], places: int, kind: str = "") -> str:
+    low, high = row[f"{kind}low"], row[f"{kind}high"]
+    return "" if math.isnan(low) else "equal" if low == high == 0 else f"[{low:+.{places}f}, {high:+.{places}f}]"
+
+
+def _p(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
 def _epoch(value: float) -> str:

@@ -23,7 +23,7 @@ def test_a_part_can_be_run_alone() -> None:
 
 def test_what_is_compiled_runs_in_a_process_for_each_backend() -> None:
     assert names("step", "rates") == ["step tensorflow", "step torch", "rates"]
-    assert {job.split()[0] for job in names(*DEFAULT_PARTS)} == set(PARTS) - {"study"}
+    assert {job.split()[0] for job in names(*DEFAULT_PARTS)} == set(PARTS) - {"study", "together"}
 
 
 def test_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from examples.compare_schedules import LAPTOP, PAPER, Options, chosen
+from examples.compare_schedules import PRESETS, Options, chosen, schedules_of
 from keras_sgdr import WarmRestarts
 from keras_sgdr.study import compared_schedules, figures
 from tests.support.examples import SMALL, is_picture, run_example
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(folder: Path) -> str:
-    options = ["--output", "compared", "--randomized", "2", "--margin", "0.5", *OPTIONS]
+    options = ["--output", "compared", "--T_0", "1", "--randomized", "2", "--margin", "0.5", *OPTIONS]
     return run_example(folder, "compare_schedules.py", *options)
 
 
@@ -34,7 +34,7 @@ class TestRun:
     def test_what_is_not_real_is_said_plainly(self, folder: Path, printed: str) -> None:
         assert "Trained on drawn insects, from random weights." in printed
         report = (folder / "compared" / "report.html").read_text()
-        trained = "all of it, with 2 modules randomised."
+        trained = "all of it, 2 modules of it from scratch."
         assert f"ResNet-50 from random weights, trained on drawn insects: {trained}" in report
 
     def test_writes_table_summary_figures_and_report(self, folder: Path, printed: str) -> None:
@@ -49,7 +49,7 @@ class TestRun:
             assert is_picture(written / "figures" / f"{name}.png")
         report, summary = (written / "report.html").read_text(), (written / "summary.md").read_text()
         assert report.count("data:image/png;base64,") == len(figures.CAPTIONS)
-        title = "val_loss: difference to step decay (2, 0.1), n=2 where nothing else is said"
+        title = "val_loss: difference to step decay (2, 0.1)"
         for text in (report, summary, printed):
             assert title in text
             assert "TOST with a margin of 0.5" in text
@@ -66,11 +66,19 @@ class TestRun:
 
 
 def test_cycles_of_the_laptop_preset_end_with_its_budget() -> None:
-    for T_0, T_mult in [(LAPTOP.T_0, 2), *LAPTOP.settings]:
-        assert WarmRestarts(T_0, T_mult).cycle_ends(LAPTOP.epochs)[-1] == LAPTOP.epochs
+    laptop = PRESETS["laptop"]
+    for T_0, T_mult in [(laptop.T_0, 2), *laptop.settings]:
+        assert WarmRestarts(T_0, T_mult).cycle_ends(laptop.epochs)[-1] == laptop.epochs
 
 
 def test_options_replace_what_the_preset_sets() -> None:
-    options = Options(preset="paper", depth=50, seeds=3)
-    assert chosen(options) == dataclasses.replace(PAPER, depth=50, seeds=3)
-    assert chosen(Options(compare="cycles")) == LAPTOP
+    options = Options(preset="paper", image_size=64, seeds=3)
+    assert chosen(options) == dataclasses.replace(PRESETS["paper"], image_size=64, seeds=3)
+    assert chosen(Options(compare="cycles")) == PRESETS["laptop"]
+
+
+def test_both_comparisons_of_the_paper_share_their_runs() -> None:
+    beside_steps, cycles = (schedules_of(compare, PRESETS["paper"]) for compare in ("step_decay", "cycles"))
+    assert list(beside_steps) == ["step decay (60, 0.1)", "SGDR (10, 2)", "one cosine"]
+    assert list(cycles) == ["SGDR (10, 2)", "SGDR (1, 2)", "SGDR (50, 1)", "one cosine"]
+    assert cycles["one cosine"].cycle_ends(100) == [100]

@@ -143,6 +143,8 @@ def test_what_starts_the_processes_must_be_known(tmp_path: Path) -> None:
 def test_jobs_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`jobs` must be a positive integer. Received: jobs=0. Pass the number"):
         point_study(tmp_path).run(jobs=0)
+    with pytest.raises(ValueError, match=r"`minutes` must be a finite positive number\. Received: minutes=0\. Pass"):
+        point_study(tmp_path).run(minutes=0)
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,27 @@ def test_means_have_a_band_of_one_sd_and_marks_at_ends_of_cycles(results: DataFr
     )
 
 
-@pytest.mark.parametrize(("shift", "lowest"), [(0.0, 0.0), (-1.0, -1.5)])
-def test_the_band_does_not_go_below_zero_where_no_value_does(shift: float, lowest: float) -> None:
-    losses = [[loss + shift for loss in run] for run in ([0.0, 3.0], [2.0, 3.0], [0.0, 3.0], [0.0, 3.0])]
-    ax = figures.plot_means(table({"steps": losses}, {}))
-    # After the first epoch the mean is 0.5 and the SD 1, but for the shift.
-    assert ax.collections[0].get_datalim(ax.transData).y0 == pytest.approx(lowest)
-    assert min(np.asarray(line.get_ydata()).min() for line in ax.lines) == pytest.approx(lowest)
+def test_where_a_band_of_one_sd_would_fall_below_zero_it_is_one_of_quantiles() -> None:
+    # After the first epoch the mean is 0.5 and the SD 1.
+    losses = np.array([[0.0, 3.0], [2.0, 3.0], [0.0, 3.0], [0.0, 3.0]])
+    ax = figures.plot_means(table({"steps": losses.tolist()}, {}))
+    low, high = np.quantile(losses, [0.16, 0.84], axis=0)
+    box = ax.collections[0].get_datalim(ax.transData)
+    assert (box.y0, box.y1) == pytest.approx((low.min(), high.max()))
+    assert list(np.asarray(of_label(ax, "steps, n=4").get_ydata())) == [0.0, 3.0]
+    assert legend(ax)[0].startswith("median and middle 68 % of the seeds")
+    # Where values are below 0 themselves, a band may be.
+    below = figures.plot_means(table({"steps": (losses - 1).tolist()}, {}))
+    assert below.collections[0].get_datalim(below.transData).y0 == pytest.approx(-1.5)
+    assert legend(below)[0].startswith("mean ± 1 SD")
+
+
+def test_a_loss_that_varies_much_has_a_logarithmic_axis() -> None:
+    for highest, scale in ((7.0, "linear"), (9.0, "log")):
+        results = table({"steps": [[highest, 1.0], [highest, 1.0]]}, {})
+        assert figures.plot_means(results).get_yscale() == scale
+        assert figures.plot_smoothed(results).get_yscale() == scale
+        assert figures.plot_means(results, metric="val_accuracy").get_yscale() == "linear"
 
 
 def test_schedules_differ_in_stroke_and_marker_and_look_alike_in_every_figure(results: DataFrame) -> None:
@@ -158,7 +172,7 @@ def test_differences_have_their_intervals_and_are_filled_at_ends_of_their_own_cy
         assert round(float(np.asarray(point.get_xdata())[0])) == epochs.index(epoch)
         assert list(np.asarray(point.get_ydata())) == [own["mean"]]
         (ends,) = interval.get_segments()
-        assert list(ends[:, 1]) == pytest.approx([own["low"], own["high"]])
+        assert list(ends[:, 1]) == pytest.approx([own["t_low"], own["t_high"]])
         filled = to_rgba(point.get_markerfacecolor()) != to_rgba("white")
         assert filled == (epoch in SCHEDULES[name].cycle_ends(100))
     assert ax.get_ylabel() == "Validation loss, minus step decay (60, 0.1)"

@@ -61,7 +61,8 @@ def test_page_holds_tables_figures_options_versions_and_hardware(tmp_path: Path,
     for text in (
         "A study",
         "SGDR (10, 2)",
-        summary.tables[2].rows[0][1],
+        summary.headline,
+        summary.tables[2].rows[0][4],
         summary.notes[0],
         "Figure 1. The baseline and the first schedule compared with it",
         "eta_max",
@@ -75,12 +76,25 @@ def test_page_holds_tables_figures_options_versions_and_hardware(tmp_path: Path,
 def test_what_a_user_names_is_escaped_and_no_script_runs(tmp_path: Path, picture: Path) -> None:
     evil = "<script>alert('&\"')</script>"
     failures = DataFrame([(evil, 3, f"ValueError: {evil}")], columns=["schedule", "seed", "traceback"])
-    summary = Summary([Table(evil, (evil, "n"), [(evil, "1")])], [evil])
+    summary = Summary(evil, [Table(evil, (evil, "n"), [(evil, "1")])], [evil])
     path = write_report(
         tmp_path / "report.html", evil, summary, [picture], options={evil: evil}, failures=failures, introduction=evil
     )
     page = Page(path)
     assert "script" not in page.tags
-    # Title twice, introduction, table three times, note, options twice, failure twice.
-    assert page.text.count(evil) == 11
+    # Title twice, introduction, headline, table three times, note, options twice, failure twice.
+    assert page.text.count(evil) == 12
     assert "Runs that failed: 1" in page.text
+
+
+def test_every_machine_that_made_runs_is_told(tmp_path: Path, picture: Path) -> None:
+    summary = summarize(plausible(SCHEDULES, 30, 5))
+    machines = [
+        {"backend": "jax", "versions": {"keras": "3"}, "hardware": {"cpu": name, "cores": 2, "gpus": []}}
+        for name in ("one", "another")
+    ]
+    path = write_report(tmp_path / "report.html", "", summary, [picture], options={}, made_with=machines)
+    page = Page(path)
+    assert page.tags.count("table") == len(summary.tables) + 3
+    assert "one, 2 cores" in page.text
+    assert "another, 2 cores" in page.text

@@ -11,6 +11,7 @@ from pandas import DataFrame
 from scipy import stats
 
 from keras_sgdr.study import statistics
+from keras_sgdr.study.intervals import COVERAGE, holm
 from keras_sgdr.study.report import summarize
 from tests.support.synthetic_table import SCHEDULES, plausible, table
 
@@ -70,7 +71,7 @@ def test_differences_to_another_baseline_have_the_other_sign() -> None:
     assert set(back.index.get_level_values("schedule")) == {"baseline"}
 
 
-def test_interval_is_the_bootstrap_of_scipy_and_always_the_same() -> None:
+def test_intervals_are_those_of_scipy_and_always_the_same() -> None:
     random = np.random.default_rng(0)
     base, other = random.normal(0, 1, (2, 20))
     results = table({"baseline": [[value] for value in base], "other": [[value] for value in other]}, {})
@@ -78,6 +79,9 @@ def test_interval_is_the_bootstrap_of_scipy_and_always_the_same() -> None:
     expected = stats.bootstrap((other - base,), np.mean, method="BCa", rng=0).confidence_interval
     assert (found["low"], found["high"]) == (expected.low, expected.high)
     assert found["low"] < found["mean"] < found["high"]
+    student = stats.ttest_rel(other, base)
+    expected = student.confidence_interval()
+    assert (found["t_low"], found["t_high"], found["p"]) == pytest.approx((expected.low, expected.high, student.pvalue))
     # The pairs matter and not the order of the seeds' rows.
     shuffled = results.sample(frac=1, random_state=0)
     again = row(statistics.differences(shuffled, "baseline"), "other", 1)
@@ -86,7 +90,7 @@ def test_interval_is_the_bootstrap_of_scipy_and_always_the_same() -> None:
 
 def test_interval_holds_the_mean_as_often_as_the_notes_say() -> None:
     random = np.random.default_rng(0)
-    for n, per_cent in statistics.COVERAGE.items():
+    for n, per_cent in COVERAGE.items():
         samples = random.normal(0, 1, (1000, n))
         found = stats.bootstrap((samples,), np.mean, axis=1, n_resamples=999, batch=100, rng=0).confidence_interval
         held = np.mean((found.low <= 0) & (found.high >= 0))
@@ -96,7 +100,8 @@ def test_interval_holds_the_mean_as_often_as_the_notes_say() -> None:
 
 def test_equal_runs_differ_by_exactly_nothing() -> None:
     found = statistics.differences(table({"baseline": [[1.0], [2.0]], "same": [[1.0], [2.0]]}, {}))
-    assert row(found, "same", 1) == {"n": 2, "missing": 0, "mean": 0.0, "sd": 0.0, "low": 0.0, "high": 0.0}
+    expected = {"n": 2, "missing": 0, "mean": 0.0, "sd": 0.0, "low": 0.0, "high": 0.0, "t_low": 0.0, "t_high": 0.0}
+    assert row(found, "same", 1) == expected | {"p": 1.0, "p_holm": 1.0}
 
 
 def test_pairs_without_two_finite_values_are_counted() -> None:
@@ -200,33 +205,91 @@ def test_one_schedule_has_nothing_to_differ_from() -> None:
     assert len(summarize(one, margin=1).tables) == 2
 
 
+def test_p_values_are_corrected_for_their_number() -> None:
+    # By hand: the least of four times 4, the next at least as much and times 3, and so on; NaN is no test.
+    assert holm([0.01, 0.04, NAN, 0.03, 0.005]) == pytest.approx([0.03, 0.06, NAN, 0.06, 0.02], nan_ok=True)
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    found = statistics.differences(plausible(SCHEDULES, 100, 5))
+    assert found["p_holm"].tolist() == pytest.approx(holm(found["p"].tolist()))
+    assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_holm_rejects_no_true_hypothesis_in_95_of_100_cases() -> None:
+    random = np.random.default_rng(0)
+    p_values = stats.ttest_1samp(random.normal(0, 1, (1000, 6, 5)), 0, axis=2).pvalue
+    wrong = np.mean([min(holm(row.tolist())) < 0.05 for row in p_values])
+    uncorrected = np.mean(p_values.min(axis=1) < 0.05)
+    # Of 1000 cases three binomial standard errors are 0.02.
+    assert wrong == pytest.approx(0.05, abs=0.02)
+    assert uncorrected > 0.2
+
+
+def test_differences_where_a_schedule_ends_a_cycle_itself() -> None:
+    found = statistics.differences(plausible(SCHEDULES, 100, 3), own_ends=True)
+    assert list(found.index) == [
+        *(("SGDR (10, 2)", epoch) for epoch in (10, 30, 70, 100)),
+        ("one cosine", 100),
+        ("constant", 100),
+    ]
+
+
+def test_gains_of_ensembles_are_paired_with_their_last_members() -> None:
+    columns = ["schedule", "seed", "epoch", "members", "val_loss", "last_val_loss"]
+    rows = [("SGDR", seed, epoch, epoch, 1.0 - 0.1 * seed, 1.5 + epoch) for seed in (0, 1) for epoch in (1, 2)]
+    found = statistics.ensemble_gains(DataFrame(rows, columns=columns))
+    assert list(found.index) == [("SGDR", 2)]
+    gain = row(found, "SGDR", 2)
+    assert (gain["members"], gain["n"], gain["last"]) == (2, 2, 3.5)
+    assert (gain["value"], gain["mean"]) == pytest.approx((0.95, -2.55))
+
+
 def test_summary_states_every_number_with_its_interval_and_n() -> None:
     results = plausible(SCHEDULES, 100, 20)
     summary = summarize(results, target=0.25, margin=0.05)
-    found = row(statistics.differences(results), "SGDR (10, 2)", 30)
-    text = f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+    found = row(statistics.differences(results, own_ends=True), "SGDR (10, 2)", 30)
+    t, bootstrap = (f"[{found[f'{kind}low']:+.4f}, {found[f'{kind}high']:+.4f}]" for kind in ("t_", ""))
     compared = summary.tables[2]
-    assert compared.title == "val_loss: difference to step decay (60, 0.1), n=20 where nothing else is said"
-    assert compared.headings == ("epoch", *list(SCHEDULES)[1:])
-    by_epoch = {row[0]: row[1:] for row in compared.rows}
-    assert list(by_epoch) == ["10", "30", "70", "100"]
-    # A dot where that schedule ends a cycle; step decay is constant until epoch 60.
-    assert by_epoch["30"][0] == f"• {text}"
-    assert not by_epoch["30"][1].startswith("•")
-    assert by_epoch["30"][2] == "equal"
+    assert compared.title == "val_loss: difference to step decay (60, 0.1)"
+    by_key = {row[:2]: row[2:] for row in compared.rows}
+    assert list(by_key) == [
+        *(("SGDR (10, 2)", epoch) for epoch in ("10", "30", "70", "100, in mid-cycle")),
+        ("one cosine", "100"),
+        ("constant", "100, in mid-cycle"),
+    ]
+    assert by_key["SGDR (10, 2)", "30"][:4] == ("20", f"{found['mean']:+.4f}", t, bootstrap)
     for shown in (str(summary), summary.markdown(), summary.html()):
-        assert text in shown
+        assert t in shown
+        assert summary.headline in shown
         assert "20 seeds. Differences are paired by seed" in shown
         assert "too narrow" not in shown
     assert "Epochs to a val_loss of 0.25" in str(summary)
     assert "TOST with a margin of 0.05" in str(summary)
 
 
+def test_the_headline_is_the_first_schedule_at_its_last_end_of_a_cycle_and_at_the_end() -> None:
+    losses = {
+        "steps": [[2.0, 1.0, 2.0], [2.5, 1.5, 1.0], [2.2, 1.1, 1.5]],
+        "cycles": [[2.0, 0.8, 1.0], [2.5, 1.2, 2.0], [2.2, 0.9, 1.5]],
+    }
+    found = statistics.differences(table(losses, {"cycles": [2]}), own_ends=True)
+    places = 3
+    (low, high), (low_3, high_3) = (
+        [f"{row(found, 'cycles', epoch)[name]:+.{places}f}" for name in ("t_low", "t_high")] for epoch in (2, 3)
+    )
+    assert summarize(table(losses, {"cycles": [2]})).headline == (
+        "cycles against steps, 3 paired seeds: its validation loss is after 2 epochs lower "
+        f"(-0.233, 95 % t interval {low} to {high}); after 3 epochs, in mid-cycle, not told apart "
+        f"(+0.000, 95 % t interval {low_3} to {high_3})."
+    )
+    assert summarize(table({"steps": losses["steps"]}, {})).headline == ""
+
+
 def test_summary_says_what_is_missing() -> None:
     losses = {"baseline": [[2.0, 1.0], [2.5, 1.5], [2.2, 1.1]], "other": [[2.0, NAN], [2.0, 1.2], [2.0, 1.3]]}
     results = table(losses, {"other": [1]})
     summary = summarize(results[(results["schedule"] != "other") | (results["seed"] != 2)])
-    assert summary.tables[2].rows[1][1].endswith("n=1")
+    assert [row[:3] for row in summary.tables[2].rows] == [("other", "1", "2"), ("other", "2, in mid-cycle", "1")]
     notes = "\n".join(summary.notes)
     assert "A bootstrap of 3 values is too narrow: of normal ones, its 95 % interval holds the mean in 72 %" in notes
     assert "other: 1 of 3 seeds have no run, and no pair." in notes

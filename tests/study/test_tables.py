@@ -10,7 +10,7 @@ import pandas as pd
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
 from keras_sgdr.study import compared_schedules
-from keras_sgdr.study.store import Metrics
+from keras_sgdr.study.store import Metrics, Progress
 from keras_sgdr.study.tables import Table
 from tests.support.study_nets import EPOCHS, STEPS, point_study
 
@@ -23,7 +23,7 @@ def results(folder: Path, schedules: dict[str, Schedule], epochs: int = EPOCHS) 
             name: [10.0 * run.seed + epoch for epoch in range(epochs)]
             for name in ("loss", "accuracy", "val_loss", "val_accuracy")
         }
-        study.store.write(run, "model", 1.0, metrics)
+        study.store.write(run, "model", Progress(metrics))
     return study.results
 
 
@@ -101,3 +101,26 @@ def test_tables_have_their_title_as_caption_in_html() -> None:
     html = Table("a < b", ("name", "value"), [("<b>", "1")]).html()
     assert html.startswith("<table>\n<caption>a &lt; b</caption>\n<thead>")
     assert "&lt;b&gt;" in html
+
+
+def test_ensembles_are_means_of_the_cycle_ends_so_far(tmp_path: Path) -> None:
+    schedules: dict[str, Schedule] = {"(1, 2)": WarmRestarts(1, 2, 0.1), "constant": StepDecay(0.1, gamma=1)}
+    study = point_study(tmp_path, schedules=schedules, seeds=1, keep_outputs=True)
+    labels = study.spec.data[1][1]
+    random = np.random.default_rng(0)
+    outputs = {epoch: random.dirichlet([1, 1], len(labels)).astype("float32") for epoch in (1, 3)}
+    assert {name: study.spec.kept_epochs(name) for name in schedules} == {"(1, 2)": {1, 3}, "constant": {3}}
+    metrics: Metrics = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), [1.0] * EPOCHS)
+    for run in study.store.runs:
+        kept = {epoch: outputs[epoch] for epoch in study.spec.kept_epochs(run.schedule)}
+        study.store.write(run, "model", Progress(metrics, kept))
+
+    first, second = study.ensembles.itertuples(index=False)
+    assert (first.schedule, first.epoch, first.members, second.epoch, second.members) == ("(1, 2)", 1, 1, 3, 2)
+    mean = (outputs[1].astype("float64") + outputs[3]) / 2
+    rows = np.arange(len(labels))
+    assert first.val_loss == first.last_val_loss
+    np.testing.assert_allclose(second.val_loss, -np.log(mean[rows, labels]).mean(), rtol=1e-6)
+    np.testing.assert_allclose(second.last_val_loss, -np.log(outputs[3][rows, labels]).mean(), rtol=1e-6)
+    assert second.val_accuracy == (mean.argmax(axis=1) == labels).mean()
+    assert study.summary().tables[-1].rows[0][:4] == ("(1, 2)", "3", "2", "1")

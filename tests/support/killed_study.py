@@ -14,10 +14,18 @@ import sys
 import time
 from pathlib import Path
 
+from keras_sgdr import StepDecay, WarmRestarts
+from keras_sgdr.study import Study, trainer
 from tests.support.study_nets import point_study
 
 KILLS = 20
-SEEDS = 6
+SEEDS, EPOCHS = 2, 30
+SCHEDULES = {"SGDR (2, 2)": WarmRestarts(2, 2, 0.1), "constant": StepDecay(0.1, gamma=1)}
+
+
+def small(folder: Path) -> Study:
+    """Of few runs with many epochs, so that most kills fall within a run."""
+    return point_study(folder, seeds=SEEDS, epochs=EPOCHS, schedules=SCHEDULES)
 
 
 def attempt(folder: Path, patience: float | None) -> bool:
@@ -26,7 +34,7 @@ def attempt(folder: Path, patience: float | None) -> bool:
     if child == 0:
         code = 1
         try:
-            point_study(folder, seeds=SEEDS).run(progress=False)
+            small(folder).run(progress=False)
             code = 0
         finally:
             os._exit(code)
@@ -41,6 +49,7 @@ def attempt(folder: Path, patience: float | None) -> bool:
 
 def main(folder: Path, seed: int) -> None:
     moments = random.Random(seed)
+    trainer.SECONDS_BETWEEN_SAVES = 0
     # Loads what Keras loads late, so that the forks need not.
     point_study(folder / "first", seeds=1).run(progress=False)
     began = time.perf_counter()
@@ -48,6 +57,7 @@ def main(folder: Path, seed: int) -> None:
     longest = (time.perf_counter() - began) / 5
     studies: list[Path] = []
     runs_after_each: list[int] = []
+    in_a_run = 0
     written: dict[Path, int] = {}
     repeated = False
     finished = True
@@ -55,12 +65,14 @@ def main(folder: Path, seed: int) -> None:
         if finished:
             studies.append(folder / f"killed-{len(studies)}")
         finished = attempt(studies[-1], moments.uniform(0, longest) if len(runs_after_each) < KILLS else None)
-        for path in studies[-1].glob("[!.]*"):
+        for path in studies[-1].glob("[!.]*.json"):
             at = path.stat().st_mtime_ns
             repeated |= written.setdefault(path, at) != at
         if not finished:
             runs_after_each.append(len(written))
-    print(json.dumps({"studies": list(map(str, studies)), "runs_after_each": runs_after_each, "repeated": repeated}))
+            in_a_run += any(studies[-1].glob("*.stopped.npz"))
+    report = {"studies": list(map(str, studies)), "runs_after_each": runs_after_each}
+    print(json.dumps({**report, "in_a_run": in_a_run, "repeated": repeated}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,8 +123,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, list[Recor
     Recorder.traced = 0
     runs = []
     for seed in (0, 1):
-        for schedule in spec.schedules.values():
-            trainer.run(schedule, seed)
+        for name in spec.schedules:
+            trainer.run(name, seed)
             model = trainer._model
             batches = ops.convert_to_numpy(model.get_layer("recorder").seen).reshape(EPOCHS, 2 * BATCH, 27)
             kernel = ops.convert_to_numpy(model.get_layer("head").kernel)
@@ -177,10 +178,34 @@ def test_every_update_of_every_run_has_its_own_rate(tmp_path: Path) -> None:
     spec = point_study(tmp_path, model_fn=model_fn, data=data, batch_size=1, schedules=schedules).spec
     trainer = Trainer(spec)
     for seed in (0, 1):
-        for schedule in schedules.values():
-            trainer.run(schedule, seed)
+        for name, schedule in schedules.items():
+            trainer.run(name, seed)
             expected = np.zeros(size, "float32")
             rates = np.asarray(schedule.learning_rates(EPOCHS, size)).astype("float32").reshape(EPOCHS, size)
             for epoch in range(EPOCHS):
                 expected[spec.batches(seed, epoch)[0]] -= rates[epoch]
             np.testing.assert_array_equal(ops.convert_to_numpy(trainer._model.trainable_variables[0]), expected)
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(study: Study, tmp_path: Path) -> None:
+    options = {"schedules": {"SGDR (1, 2)": SGDR_1_2}, "seeds": [1], "keep_outputs": True}
+    whole = image_study(tmp_path / "whole", **options)
+    whole.run(progress=False)
+    stopped = image_study(tmp_path / "stopped", **options)
+    (run,), store = stopped.store.runs, stopped.store
+    for epoch in range(1, EPOCHS):
+        # As in a process of its own.
+        trainer = Trainer(stopped.spec)
+        keep = partial(store.write_progress, run, trainer.fingerprint)
+        begin = store.read_progress(run, trainer.fingerprint)
+        progress = trainer.run(run.schedule, run.seed, begin, keep=keep, stop=lambda: True)
+        assert progress.epochs == epoch
+        assert (begin.epochs if begin else 0) == epoch - 1
+        assert [path.name for path in store.folder.iterdir()] == [f"{run.file}.stopped.npz"]
+    stopped.run(progress=False)
+    pd.testing.assert_frame_equal(stopped.results, whole.results, check_exact=True)
+    pd.testing.assert_frame_equal(stopped.ensembles, whole.ensembles, check_exact=True)
+    # Keeping outputs changes nothing.
+    np.testing.assert_array_equal(whole.results["loss"], rows(study, "SGDR (1, 2)", 1)["loss"])
+    (last,) = whole.ensembles.query("epoch == 3").itertuples()
+    assert last.last_val_loss == pytest.approx(whole.results["val_loss"].iloc[-1], rel=1e-4)
