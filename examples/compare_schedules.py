@@ -21,7 +21,7 @@ from keras_sgdr.environment import environment
 from keras_sgdr.models import randomize_modules, resnet
 from keras_sgdr.models.weights import download_imagenet
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
-from keras_sgdr.study.report import write_report
+from keras_sgdr.study.results.report import write_report
 
 __all__ = ["Options", "Preset", "main"]
 

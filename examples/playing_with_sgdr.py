@@ -34,7 +34,8 @@ from keras_sgdr import SGDR, SnapshotCheckpoint, SnapshotEnsemble, StepDecay, Wa
 from keras_sgdr.data import drawn_insects
 from keras_sgdr.data.augment import resized_crop_flip
 from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate
-from keras_sgdr.study import Study, figures, statistics
+from keras_sgdr.study import Study
+from keras_sgdr.study.results import figures, statistics
 
 # %% [markdown]
 # ## The schedule

@@ -75,7 +75,7 @@ def further_run(folder: Path, rounds: int) -> Row:
     for seed in range(1, rounds + 1):
         # As many before as after: what else the machine does falls on both.
         before = [seconds_of(partial(fit, seed)) for _ in range(len(schedules) // 2)]
-        trainer.fit = timed  # type: ignore[method-assign]
+        trainer.fit = timed  # type: ignore[method-assign,assignment]
         runs.append(seconds_of(partial(train, seed)) / len(schedules))
         trainer.fit = fit  # type: ignore[method-assign]
         after = [seconds_of(partial(fit, seed)) for _ in range(len(schedules) - len(before))]

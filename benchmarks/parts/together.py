@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         epoch_alone()  # Compiles.
         for number in numbers:
             epoch_together(number)
-            turns = {"together": partial(epoch_together, number), "alone": epoch_alone}
+            turns: dict[str, Callable[[], float]] = {"together": partial(epoch_together, number), "alone": epoch_alone}
             seconds = take_turns(turns, settings.rounds, settings.seconds)
             what = f"epoch of each of {number} runs together, ResNet-50, {SIZE} px, batch {BATCH}"
             yield ratio(what, "one run alone", seconds["together"], seconds["alone"], MOST)

@@ -190,7 +190,7 @@ class Store:
     def write_progress(self, run: Run, fingerprint: str, progress: Progress) -> None:
         """Keep a run that is not done, to go on with it."""
         head = sealed({"format": _FORMAT, **self._identity(run, fingerprint), "seconds": progress.seconds})
-        arrays = {f"metrics {name}": np.array(values) for name, values in progress.metrics.items()}
+        arrays: dict[str, Any] = {f"metrics {name}": np.array(values) for name, values in progress.metrics.items()}
         arrays |= {f"outputs {epoch}": values for epoch, values in progress.outputs.items()}
         # NumPy's files know no bfloat16, of which float32 holds every value.
         variables = [value.astype("float32") if value.dtype.kind == "V" else value for value in progress.variables]

@@ -15,11 +15,11 @@ from keras_sgdr._checks import integer, one_of, positive
 from keras_sgdr._optional import load
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.study.execution import PARALLEL, Parallel, execute
-from keras_sgdr.study.figures import draw
-from keras_sgdr.study.report import Summary, summarize
+from keras_sgdr.study.results.figures import draw
+from keras_sgdr.study.results.report import Summary, summarize
+from keras_sgdr.study.results.tables import ensembles_table, results_table
 from keras_sgdr.study.spec import Spec, compared_schedules, fingerprint_of
 from keras_sgdr.study.store import Store
-from keras_sgdr.study.tables import ensembles_table, results_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -195,9 +195,9 @@ class Study:
         return load("pandas", "A study").DataFrame(rows, columns=["schedule", "seed", "traceback"])
 
     def summary(self, **options: Any) -> Summary:
-        """What the runs say, with intervals: see `keras_sgdr.study.report.summarize`, also for the options."""
+        """What the runs say, with intervals: see `keras_sgdr.study.results.report.summarize`, also for the options."""
         return summarize(self.results, **{"ensembles": self.ensembles, **options})
 
     def figures(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Draw the study's figures into a folder: see `keras_sgdr.study.figures.draw`. Returns the files."""
+        """Draw the study's figures into a folder: see `keras_sgdr.study.results.figures.draw`. Returns the files."""
         return draw(self.results, self.spec.schedules, folder, self.spec.epochs)

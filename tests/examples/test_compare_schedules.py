@@ -11,7 +11,8 @@ import pytest
 
 from examples.compare_schedules import PRESETS, Options, chosen, schedules_of
 from keras_sgdr import WarmRestarts
-from keras_sgdr.study import compared_schedules, figures
+from keras_sgdr.study import compared_schedules
+from keras_sgdr.study.results import figures
 from tests.support.examples import SMALL, is_picture, run_example
 
 # One job: the small network takes the place of the ResNet in that process alone.

@@ -225,8 +225,9 @@ def test_outputs_are_read_as_they_were_written_to_seven_digits(tmp_path: Path) -
 def stopped(runs: Store) -> Progress:
     """A run that was stopped after its first epoch, and kept."""
     metrics = {name: [1.0 / 3] for name in METRICS}
-    variables = [np.float32([[1 / 3]]), np.uint32([3, 4]), np.array([0.3], ml_dtypes.bfloat16)]
-    progress = Progress(metrics, {1: np.float32([[0.5]])}, 7.5, variables)
+    kinds = ((1 / 3, np.float32), (3, np.uint32), (0.3, ml_dtypes.bfloat16))
+    variables = [np.array([value, value], kind) for value, kind in kinds]
+    progress = Progress(metrics, {1: np.array([[0.5]], np.float32)}, 7.5, variables)
     runs.write_progress(Run("constant", 0), "model", progress)
     return progress
 

@@ -10,8 +10,8 @@ import keras
 import pytest
 from pandas import DataFrame
 
-from keras_sgdr.study.report import Summary, summarize, write_report
-from keras_sgdr.study.tables import Table
+from keras_sgdr.study.results.report import Summary, summarize, write_report
+from keras_sgdr.study.results.tables import Table
 from tests.support.synthetic_table import SCHEDULES, plausible
 
 # A picture of one pixel.

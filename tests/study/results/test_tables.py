@@ -10,8 +10,8 @@ import pandas as pd
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
 from keras_sgdr.study import compared_schedules
+from keras_sgdr.study.results.tables import Table, rows_of
 from keras_sgdr.study.store import Metrics, Progress
-from keras_sgdr.study.tables import Table
 from tests.support.study_nets import EPOCHS, STEPS, point_study
 
 
@@ -115,12 +115,13 @@ def test_ensembles_are_means_of_the_cycle_ends_so_far(tmp_path: Path) -> None:
         kept = {epoch: outputs[epoch] for epoch in study.spec.kept_epochs(run.schedule)}
         study.store.write(run, "model", Progress(metrics, kept))
 
-    first, second = study.ensembles.itertuples(index=False)
-    assert (first.schedule, first.epoch, first.members, second.epoch, second.members) == ("(1, 2)", 1, 1, 3, 2)
+    first, second = rows_of(study.ensembles).values()
+    names = ["schedule", "epoch", "members"]
+    assert [[row[name] for name in names] for row in (first, second)] == [["(1, 2)", 1, 1], ["(1, 2)", 3, 2]]
     mean = (outputs[1].astype("float64") + outputs[3]) / 2
     rows = np.arange(len(labels))
-    assert first.val_loss == first.last_val_loss
-    np.testing.assert_allclose(second.val_loss, -np.log(mean[rows, labels]).mean(), rtol=1e-6)
-    np.testing.assert_allclose(second.last_val_loss, -np.log(outputs[3][rows, labels]).mean(), rtol=1e-6)
-    assert second.val_accuracy == (mean.argmax(axis=1) == labels).mean()
+    assert first["val_loss"] == first["last_val_loss"]
+    np.testing.assert_allclose(second["val_loss"], -np.log(mean[rows, labels]).mean(), rtol=1e-6)
+    np.testing.assert_allclose(second["last_val_loss"], -np.log(outputs[3][rows, labels]).mean(), rtol=1e-6)
+    assert second["val_accuracy"] == (mean.argmax(axis=1) == labels).mean()
     assert study.summary().tables[-1].rows[0][:4] == ("(1, 2)", "3", "2", "1")

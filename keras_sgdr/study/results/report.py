@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_sgdr.environment import environment
-from keras_sgdr.study.figures import CAPTIONS
-from keras_sgdr.study.intervals import COVERAGE
-from keras_sgdr.study.statistics import (
+from keras_sgdr.study.results.figures import CAPTIONS
+from keras_sgdr.study.results.intervals import COVERAGE
+from keras_sgdr.study.results.statistics import (
     baseline_of,
     best,
     best_so_far,
@@ -25,8 +25,8 @@ from keras_sgdr.study.statistics import (
     finite,
     spread,
 )
-from keras_sgdr.study.tables import Table, compared, ends, equivalent, places_of, reached, rows_of
-from keras_sgdr.study.tables import ensembles as gains
+from keras_sgdr.study.results.tables import Table, compared, ends, equivalent, places_of, reached, rows_of
+from keras_sgdr.study.results.tables import ensembles as gains
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keras_sgdr.plotting import MARKERS, STROKES
 from keras_sgdr.schedules.exact import FloatArray
-from keras_sgdr.study.statistics import finite, spread
+from keras_sgdr.study.results.statistics import finite, spread
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,8 +41,7 @@ class Curve(NamedTuple):
 def curves_of(results: DataFrame, metric: str) -> list[Curve]:
     """A curve for each schedule of the study's table, in its order."""
     means = spread(results, metric).reset_index()
-    mean, sd = means["mean"], means["sd"]
-    has_median = results[metric].min() >= 0 and bool((mean < sd).any())
+    has_median = results[metric].min() >= 0 and bool((means["mean"] < means["sd"]).any())
     curves = []
     for place, (name, runs) in enumerate(results.groupby("schedule", sort=False)):
         seeds, lost = runs["seed"].nunique(), runs.loc[~np.isfinite(runs[metric]), "seed"].nunique()

@@ -10,9 +10,9 @@ import pytest
 from pandas import DataFrame
 from scipy import stats
 
-from keras_sgdr.study import statistics
-from keras_sgdr.study.intervals import COVERAGE, holm
-from keras_sgdr.study.report import summarize
+from keras_sgdr.study.results import statistics
+from keras_sgdr.study.results.intervals import COVERAGE, holm
+from keras_sgdr.study.results.report import summarize
 from tests.support.synthetic_table import SCHEDULES, plausible, table
 
 NAN, INF = math.nan, math.inf

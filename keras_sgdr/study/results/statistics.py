@@ -17,7 +17,7 @@ from keras_sgdr._checks import positive, require
 from keras_sgdr._optional import load
 from keras_sgdr.schedules.exact import FloatArray
 from keras_sgdr.snapshots import higher_is_better
-from keras_sgdr.study.intervals import CONFIDENCE, corrected, mean_and_sd, tested, two_one_sided_tests
+from keras_sgdr.study.results.intervals import CONFIDENCE, corrected, mean_and_sd, tested, two_one_sided_tests
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 from scipy.interpolate import RBFInterpolator
 
-from keras_sgdr.study import figures, statistics
-from keras_sgdr.study.tables import rows_of
+from keras_sgdr.study.results import figures, statistics
+from keras_sgdr.study.results.tables import rows_of
 from tests.support.synthetic_table import SCHEDULES, plausible, table
 
 NAMES = list(SCHEDULES)

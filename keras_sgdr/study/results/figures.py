@@ -19,9 +19,9 @@ from keras_sgdr._optional import load
 from keras_sgdr.plotting import MOST_MARKERS, plot_learning_rate
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.schedules.exact import FloatArray
-from keras_sgdr.study.curves import curves_of
-from keras_sgdr.study.statistics import baseline_of, best_so_far, compared_epochs, differences
-from keras_sgdr.study.tables import rows_of
+from keras_sgdr.study.results.curves import curves_of
+from keras_sgdr.study.results.statistics import baseline_of, best_so_far, compared_epochs, differences
+from keras_sgdr.study.results.tables import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
