@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal
-
-import keras
 
 from keras_sgdr._optional import load
 from keras_sgdr.study.heads import train_heads
@@ -22,13 +19,9 @@ from keras_sgdr.study.spec import Spec, fingerprint_of
 from keras_sgdr.study.store import Progress, Run, Store
 from keras_sgdr.study.together import TogetherTrainer
 from keras_sgdr.study.trainer import Trainer
+from keras_sgdr.study.workers import Parallel, lost_worker, take_share, workers
 
-__all__ = ["PARALLEL", "Parallel", "execute", "progress_text", "train_runs", "trainer_of"]
-
-Parallel = Literal["loky", "ray", "dask"]
-PARALLEL = ("loky", "ray", "dask")
-# Ray and Dask that are started here serve this machine alone.
-LOCALHOST = "127.0.0.1"
+__all__ = ["execute", "progress_text", "train_runs", "trainer_of"]
 
 _SECONDS_BETWEEN_UPDATES = 1.0
 # The trainer of the last study, by its token: its model is in the device's memory.
@@ -149,70 +142,33 @@ def _train_in_processes(
 ) -> None:
     """Each of `jobs` processes builds the model once and trains an equal share of the runs."""
     joblib = load("joblib", "A study with jobs=2 or more")
-    with _joblib_backend(parallel, jobs):
-        joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
-            joblib.delayed(_train_in_worker)(
-                store, runs[number::jobs], deadline, together, number if parallel == "loky" else None
-            )
-            for number in range(jobs)
-        )
+    left = list(runs)
+    while left:
+        try:
+            with workers(parallel, jobs) as number:
+                joblib.Parallel(n_jobs=number, batch_size=1, pre_dispatch="all")(
+                    joblib.delayed(_train_in_worker)(
+                        store, left[place::number], deadline, together, (place, number) if parallel == "loky" else None
+                    )
+                    for place in range(number)
+                )
+            return
+        except lost_worker(parallel) as error:
+            # With one fewer: the memory may not have been enough for all of them.
+            jobs = min(jobs, len(left)) - 1
+            left = store.left(left)
+            if not jobs:
+                raise
+            warning = f"A process ended before its runs ({str(error).splitlines()[0]}) They are trained by {jobs}."
+            warnings.warn(warning, RuntimeWarning, stacklevel=4)
 
 
-def _train_in_worker(store: Store, runs: Sequence[Run], deadline: float, together: int, number: int | None) -> None:
-    if number is not None:
-        _take_gpu(number)
+def _train_in_worker(
+    store: Store, runs: Sequence[Run], deadline: float, together: int, share: tuple[int, int] | None
+) -> None:
+    if share is not None:
+        take_share(*share)
     train_runs(store, runs, deadline, together)
-
-
-@contextlib.contextmanager
-def _joblib_backend(parallel: Parallel, jobs: int) -> Iterator[None]:
-    """Select joblib's backend. Ray or Dask are started on this machine unless they are connected already."""
-    config, what = load("joblib", "A study with jobs=2 or more").parallel_config, f'A study with parallel="{parallel}"'
-    with contextlib.ExitStack() as stack:
-        options: dict[str, Any] = {}
-        if parallel == "ray":
-            ray = load("ray", what)
-            load("ray.util.joblib", what).register_ray()
-            if not ray.is_initialized():
-                stack.callback(ray.shutdown)
-                ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address=LOCALHOST)
-            # Ray hides the GPUs from tasks that do not ask for them.
-            if gpus := ray.cluster_resources().get("GPU", 0):
-                options = {"ray_remote_args": {"num_gpus": min(1.0, gpus / jobs)}}
-        elif parallel == "dask":
-            distributed = load("distributed", what)
-            try:
-                distributed.get_client()
-            except ValueError:
-                cluster = {"host": LOCALHOST, "n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
-                stack.enter_context(distributed.Client(**cluster))
-        stack.enter_context(config(parallel, **options))
-        yield
-
-
-def _take_gpu(number: int) -> None:
-    """Let this process use one GPU, the first again after the last, and memory as it needs it: several may share it."""
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # A process that has trained before keeps the one it has.
-        with contextlib.suppress(RuntimeError):
-            if gpus := tf.config.list_physical_devices("GPU"):
-                for gpu in gpus:
-                    tf.config.experimental.set_memory_growth(gpu, True)
-                tf.config.set_visible_devices(gpus[number % len(gpus)], "GPU")
-    elif backend == "torch":
-        import torch
-
-        if count := torch.cuda.device_count():
-            torch.cuda.set_device(number % count)
-    else:
-        import jax
-
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        devices: Any = jax.local_devices()
-        jax.config.update("jax_default_device", devices[number % len(devices)])
 
 
 @contextlib.contextmanager

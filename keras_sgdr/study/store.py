@@ -240,6 +240,10 @@ class Store:
         files = [(self._path(run, _DONE).is_file(), self._path(run, _FAILED).is_file()) for run in runs]
         return sum(done for done, _ in files), sum(failed for _, failed in files)
 
+    def left(self, runs: Iterable[Run]) -> list[Run]:
+        """Which of these runs are neither done nor failed. Reads no file."""
+        return [run for run in runs if self.count([run]) == (0, 0)]
+
     def tidy(self, runs: Iterable[Run]) -> None:
         """Remove what a killed process left half written, and the failures of runs that are tried again."""
         for path in self.folder.glob(f"{UNFINISHED}*"):

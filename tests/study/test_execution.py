@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from keras_sgdr import StepDecay, WarmRestarts
 from keras_sgdr._optional import load
 from keras_sgdr.study.execution import progress_text
 from keras_sgdr.study.spec import Spec
-from tests.support.study_nets import image_study, point_study
+from tests.support.study_nets import image_study, point_model, point_study
 
 LOCALHOST = "127.0.0.1"
 SECONDS = 300
@@ -101,6 +103,44 @@ def test_ray_and_dask_are_started_on_this_machine_where_there_is_no_cluster(
     assert not load("ray", "A test").is_initialized()
     with pytest.raises(ValueError, match="No global client"):
         load("distributed", "A test").get_client()
+
+
+def model_of_which_one_process_ends(marker: Path, parent: int) -> Any:
+    """A model that the first process of the study does not live to train."""
+    if os.getpid() != parent and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return point_model()
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    ["loky", pytest.param("ray", marks=pytest.mark.slow)],
+)
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+def test_the_runs_of_a_process_that_ended_are_trained_by_the_others(
+    parallel: Any, serial_points: pd.DataFrame, tmp_path: Path
+) -> None:
+    model_fn = partial(model_of_which_one_process_ends, tmp_path / "killed", os.getpid())
+    study = point_study(tmp_path / "runs", model_fn=model_fn, schedules=SCHEDULES)
+    with pytest.warns(RuntimeWarning, match=r"A process ended before its runs .* They are trained by 1\."):
+        study.run(jobs=2, parallel=parallel, progress=False)
+    pd.testing.assert_frame_equal(study.results, serial_points, check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+def test_a_ray_cluster_with_fewer_processors_than_jobs(serial_points: pd.DataFrame, tmp_path: Path) -> None:
+    import ray
+
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, _node_ip_address=LOCALHOST)
+    try:
+        for folder in ("first", "next"):
+            study = point_study(tmp_path / folder, schedules=SCHEDULES)
+            study.run(jobs=2, parallel="ray", progress=False)
+            pd.testing.assert_frame_equal(study.results, serial_points, check_exact=True)
+    finally:
+        ray.shutdown()
 
 
 # `pytest.warns` gives back what it did not expect, without the module by which the suite's own exemption knows it.
