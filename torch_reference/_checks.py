@@ -32,7 +32,7 @@ def not_negative(name: str, value: object, fix: str) -> None:
 def count(name: str, value: object, fix: str, *, least: int = 1) -> None:
     """Require an integer that is `least` or more; NumPy's are integers too."""
     # A bool is an int to Python, but never a count.
-    valid = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    valid = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
     kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
     require(valid, f"`{name}` must be {kind}.", f"{name}={value!r}", fix)
 

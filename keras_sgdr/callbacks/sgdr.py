@@ -104,8 +104,8 @@ class SGDR(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         one_of("per", per, ("batch", "epoch"))
-        steps_per_epoch = whole(steps_per_epoch)
-        integer("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch, or None.", optional=True)
+        steps: Any = whole(steps_per_epoch)
+        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch, or None.", optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
         check_fraction("updates_per_batch", updates_per_batch, fix, unit="")
         check_optimizers(optimizer)
@@ -130,7 +130,7 @@ class SGDR(keras.callbacks.Callback):
         self._given = schedule
         self._schedule: Any = WarmRestarts(**options) if schedule is None else schedule
         self.per = per
-        self.steps_per_epoch: int | None = steps_per_epoch
+        self.steps_per_epoch: int | None = steps
         self.updates_per_batch = to_fraction(updates_per_batch)
         self.optimizer = optimizer
         self.verbose = verbose

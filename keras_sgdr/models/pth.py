@@ -174,7 +174,7 @@ def _read_pickle(file: IO[bytes]) -> Any:
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(_known(*argument.split(" ")))
+                stack.append(_known(*str(argument).split(" ")))
             case "STACK_GLOBAL":
                 stack.append(_known(*popped(2)))
             case "REDUCE":

@@ -96,7 +96,7 @@ def test_a_rate_that_is_a_tensor_stays_one(name: str, dtype: torch.dtype) -> Non
 
 def test_at_a_milestone_the_decay_is_that_of_the_new_cycle() -> None:
     def chained(optimizer: AdamWR) -> LRScheduler:
-        cycles = [SGDR(optimizer, T_0, steps_per_epoch=4) for T_0 in (1, 4)]
+        cycles: list[LRScheduler] = [SGDR(optimizer, T_0, steps_per_epoch=4) for T_0 in (1, 4)]
         return SequentialLR(optimizer, cycles, [4])
 
     # At a restart eta is 1: lambda_i = 0.5 / sqrt(updates of the cycle).
@@ -170,11 +170,14 @@ def test_a_group_of_adamwr_without_a_rate_is_refused() -> None:
 
 
 def test_integers_of_numpy() -> None:
-    five: Any = np.int64(5)
-    ours = SGDR(sgd(0.1), five, np.float32(1.5), steps_per_epoch=five, cycle_limit=five, last_epoch=np.int64(-1))
+    five, half, last = np.int64(5), np.float32(1.5), np.int64(-1)
+    options: dict[str, Any] = {"T_0": five, "T_mult": half, "steps_per_epoch": five, "cycle_limit": five}
+    ours = SGDR(sgd(0.1), **options, last_epoch=last)  # type: ignore[arg-type]
     assert applied(ours, 100) == applied(SGDR(sgd(0.1), 5, 1.5, steps_per_epoch=5, cycle_limit=5), 100)
     assert [type(ours.state_dict()[name]) for name in ("steps_per_epoch", "cycle_limit")] == [int, int]
-    assert applied(StepDecay(sgd(0.1), five, steps_per_epoch=five), 60)[-1] == 0.1 * 0.1**2
+    assert (
+        applied(StepDecay(sgd(0.1), step_size=options["T_0"], steps_per_epoch=options["T_0"]), 60)[-1] == 0.1 * 0.1**2
+    )
 
 
 def test_settings_that_are_none_change_nothing() -> None:
