@@ -19,6 +19,7 @@ __all__ = [
     "one_of",
     "positive",
     "require",
+    "whole",
 ]
 
 
@@ -81,3 +82,9 @@ def is_number(value: Any) -> bool:
 def is_integer(value: Any, least: int = 1) -> bool:
     """Whether it is an integer, and `least` or more."""
     return not isinstance(value, bool) and isinstance(value, int | np.integer) and int(value) >= least
+
+
+def whole(value: Any) -> Any:
+    """A float that is an integer as one, such as `np.ceil(samples / batch_size)` gives; anything else as it is."""
+    is_whole = is_number(value) and isinstance(value, float | np.floating) and float(value).is_integer()
+    return int(value) if is_whole else value

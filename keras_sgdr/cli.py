@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -28,7 +27,6 @@ __all__ = ["ensemble", "main", "parser", "plan", "plot", "run", "snapshots"]
 # What a command can fail with that is not a fault of the program: wrong values, files and missing packages.
 _REFUSALS = (
     ArithmeticError,
-    BadZipFile,
     ImportError,
     LookupError,
     MemoryError,
@@ -99,9 +97,7 @@ def ensemble(
     output: Path | None,
 ) -> None:
     """Score the ensemble of a folder's snapshots and its members, and write its predictions."""
-    # Opened here: where it is no archive, NumPy would leave it open.
-    with data.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        x, y = arrays["x"], arrays["y"] if "y" in arrays.files else None
+    x, y = _arrays(data)
     if y is None and output is None:
         rule = "There must be labels to score by, or predictions to write."
         raise invalid(rule, "data without y, and no output", "Put y into the .npz file, or pass -o.")
@@ -193,6 +189,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def _arrays(path: Path) -> tuple[Any, Any]:
+    """The arrays `x` and `y` of a .npz file, None where it has no `y`."""
+    try:
+        # Opened here: where it is no archive, NumPy would leave it open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return arrays["x"], arrays["y"] if "y" in arrays.files else None
+    except Exception as error:  # Of a damaged file, of any type.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # Names the file.
+        rule = "The data must be a whole .npz file with the array x, and y to score by."
+        raise invalid(rule, f"{path}: {error}", "Write it with np.savez(path, x=x, y=y).") from error
 
 
 def _save(ax: Any, path: Path) -> Path:

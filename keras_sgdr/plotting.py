@@ -6,6 +6,7 @@ Lines differ in stroke and marker as well as in colour, so that they are told ap
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from keras_sgdr._checks import invalid, one_of
 from keras_sgdr._optional import load
 from keras_sgdr.range_test import RangeTest
 from keras_sgdr.schedules import Schedule
+from keras_sgdr.schedules.exact import to_fraction
 from keras_sgdr.snapshots import Report, Scores
 
 if TYPE_CHECKING:
@@ -55,21 +57,22 @@ def plot_learning_rate(
 
     Raises:
         ImportError: If no axes are given and matplotlib is not installed.
+        ValueError: If the updates or the cycles are too many.
     """
-    ax = _new_axes() if ax is None else ax
     named = schedules if isinstance(schedules, Mapping) else {"": schedules}
     curves = {label: schedule.learning_rates(epochs, steps_per_epoch) for label, schedule in named.items()}
+    ax = _new_axes() if ax is None else ax
     foot = max(rates.max(initial=0.0) for rates in curves.values()) / 1000 if log else -np.inf
     for (label, schedule), stroke, marker in zip(named.items(), *_looks(), strict=False):
         rates = np.maximum(curves[label], foot)
-        complete = itertools.takewhile(lambda cycle: cycle.end <= epochs, schedule.cycles(steps_per_epoch))
-        last_updates = [cycle.stop - 1 for cycle in complete]
+        ends = schedule.cycle_ends(epochs)
+        marked = ends[:: -(1 + len(ends) // MOST_MARKERS)]
         ax.plot(
             np.arange(len(rates)) / steps_per_epoch,
             rates,
             linestyle=stroke,
-            marker=marker if last_updates else None,
-            markevery=last_updates[:: -(1 + len(last_updates) // MOST_MARKERS)],
+            marker=marker if marked else None,
+            markevery=[math.ceil(to_fraction(end) * steps_per_epoch) - 1 for end in marked],
             label=label,
         )
     if log:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
+from typing import Any
 
-__all__ = ["count", "not_negative", "positive", "require"]
+import torch
+
+__all__ = ["as_number", "count", "not_negative", "positive", "require"]
 
 
 def require(valid: bool, rule: str, received: str, fix: str) -> None:
@@ -13,18 +17,33 @@ def require(valid: bool, rule: str, received: str, fix: str) -> None:
         raise ValueError(f"{rule} Received: {received}. {fix}")
 
 
-def positive(name: str, value: float, fix: str) -> None:
+def positive(name: str, value: object, fix: str) -> None:
     """Require a finite number above 0."""
-    require(math.isfinite(value) and value > 0, f"`{name}` must be positive and finite.", f"{name}={value}", fix)
+    valid = 0 < as_number(value) < math.inf
+    require(valid, f"`{name}` must be positive and finite.", f"{name}={value!r}", fix)
 
 
-def not_negative(name: str, value: float, fix: str) -> None:
+def not_negative(name: str, value: object, fix: str) -> None:
     """Require a finite number that is 0 or more."""
-    require(math.isfinite(value) and value >= 0, f"`{name}` must be at least 0 and finite.", f"{name}={value}", fix)
+    valid = 0 <= as_number(value) < math.inf
+    require(valid, f"`{name}` must be at least 0 and finite.", f"{name}={value!r}", fix)
 
 
-def count(name: str, value: int, fix: str) -> None:
-    """Require an integer that is 1 or more."""
+def count(name: str, value: object, fix: str, *, least: int = 1) -> None:
+    """Require an integer that is `least` or more; NumPy's are integers too."""
     # A bool is an int to Python, but never a count.
-    valid = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    require(valid, f"`{name}` must be a positive integer.", f"{name}={value!r}", fix)
+    valid = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+    kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
+    require(valid, f"`{name}` must be {kind}.", f"{name}={value!r}", fix)
+
+
+def as_number(value: Any) -> float:
+    """A number, also a tensor of one, as a float; NaN for what is none."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # An integer or a fraction beyond the floats.
+        return math.inf

@@ -65,6 +65,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    valid = isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+    rule, fix = "The weights must be a state dict of tensors.", "Save them with torch.save(model.state_dict(), path)."
+    require(valid, rule, f"weights={source!r}", fix)
     expected = {name: value for name, value in model.state_dict().items() if _is_needed(name)}
     given = {name: value for name, value in state.items() if _is_needed(name)}
     wrong = [

@@ -8,13 +8,20 @@ from typing import Any, overload
 import torch
 from torch.optim import Optimizer
 
-from torch_reference._checks import not_negative, positive, require
+from torch_reference._checks import as_number, not_negative, positive, require
 
 __all__ = ["AdamWR", "KerasSGD"]
 
 
 class _ByParameter(Optimizer):
     """An optimizer whose update of a parameter depends on that parameter's own gradients."""
+
+    def __init__(
+        self, params: Iterable[torch.Tensor] | Iterable[dict[str, Any]], lr: float | torch.Tensor, **defaults: Any
+    ) -> None:
+        super().__init__(params, {"lr": lr, **defaults})
+        # What is remembered of a rate is a number: schedulers fill a tensor in place.
+        self.defaults["lr"] = float(lr)
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -57,7 +64,7 @@ class KerasSGD(_ByParameter):
 
     Args:
         params: parameters, or groups of them.
-        lr: Learning rate.
+        lr: Learning rate, also a tensor of one number, which schedulers fill.
         momentum: From 0 (no velocity is kept) to 1.
         nesterov: Look ahead along the velocity; without momentum it changes nothing, as in Keras.
         weight_decay: Decoupled decay.
@@ -69,15 +76,16 @@ class KerasSGD(_ByParameter):
     def __init__(
         self,
         params: Iterable[torch.Tensor] | Iterable[dict[str, Any]],
-        lr: float,
+        lr: float | torch.Tensor,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
         not_negative("lr", lr, "Pass a rate such as lr=0.01.")
-        require(0 <= momentum <= 1, "`momentum` must lie in [0, 1].", f"momentum={momentum}", "A usual value is 0.9.")
+        valid = 0 <= as_number(momentum) <= 1
+        require(valid, "`momentum` must lie in [0, 1].", f"momentum={momentum!r}", "A usual value is 0.9.")
         not_negative("weight_decay", weight_decay, "Pass 0 for none.")
-        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
+        super().__init__(params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
 
     def _update(self, p: Any, group: dict[str, Any]) -> None:
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
@@ -106,13 +114,13 @@ class AdamWR(_ByParameter):
         v = beta_2 * v + (1 - beta_2) * g**2                v_hat = v / (1 - beta_2**t)
         p = p - eta_t * (alpha * m_hat / (sqrt(v_hat) + eps) + lambda_i * p)
 
-    `alpha` is the rate that a group begins with, kept as "eta_max" in the group. `schedulers.SGDR` sets beside
+    `alpha` is the rate that a group begins with, in the group as "eta_max", a number. `schedulers.SGDR` sets beside
     each group's rate its `lambda_i = lambda_norm * sqrt(b / (B * T_i))`, in the group as "lambda_i"; without that
     scheduler set it there at every restart. (`torch.optim.AdamW` decays by `lr * weight_decay`, whatever the cycle.)
 
     Args:
         params: parameters, or groups of them.
-        lr: `alpha`.
+        lr: `alpha`, also a tensor of one number, which schedulers fill.
         lambda_norm: Normalised weight decay; the paper's are 0.025 to 0.05.
         betas: Decay of the means of gradients and of their squares, each in [0, 1).
         eps: Added to the root of the corrected mean of squares.
@@ -124,22 +132,28 @@ class AdamWR(_ByParameter):
     def __init__(
         self,
         params: Iterable[torch.Tensor] | Iterable[dict[str, Any]],
-        lr: float = 0.001,
+        lr: float | torch.Tensor = 0.001,
         lambda_norm: float = 0.025,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
         positive("lr", lr, "Pass a rate such as lr=0.001.")
         not_negative("lambda_norm", lambda_norm, "A usual value is 0.025.")
-        valid = all(0 <= beta < 1 for beta in betas)
-        require(valid, "`betas` must lie in [0, 1).", f"betas={betas}", "Usual ones are (0.9, 0.999).")
+        valid = isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= as_number(beta) < 1 for beta in betas)
+        require(valid, "`betas` must lie in [0, 1).", f"betas={betas!r}", "Usual ones are (0.9, 0.999).")
         positive("eps", eps, "A usual value is 1e-8.")
-        super().__init__(params, {"lr": lr, "lambda_norm": lambda_norm, "betas": betas, "eps": eps, "lambda_i": None})
+        super().__init__(params, lr, lambda_norm=lambda_norm, betas=betas, eps=eps, lambda_i=None)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose rate is its eta_max."""
+        """Add a group, whose rate is its eta_max.
+
+        Raises:
+            ValueError: If the rate is not positive.
+        """
+        positive("lr", {**self.defaults, **param_group}["lr"], "Pass a rate such as lr=0.001.")
         super().add_param_group(param_group)
-        self.param_groups[-1].setdefault("eta_max", self.param_groups[-1]["lr"])
+        # A number, as in `defaults`: it never changes, and the rate's own tensor does.
+        self.param_groups[-1].setdefault("eta_max", float(self.param_groups[-1]["lr"]))
 
     def _update(self, p: Any, group: dict[str, Any]) -> None:
         rule = "The decay is normalised by the length of the cycle."

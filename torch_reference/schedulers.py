@@ -7,19 +7,64 @@ or by `last_epoch`, goes on with the very numbers that an unbroken run would hav
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from torch_reference._checks import count, not_negative, positive, require
+from torch_reference._checks import as_number, count, not_negative, positive, require
 from torch_reference.cycles import Cycle, Cycles
 
 __all__ = ["SGDR", "StepDecay"]
 
 
-class SGDR(LRScheduler):
+class _ByUpdate(LRScheduler):
+    """A scheduler whose rates are a function of the update and of each group's own first rate."""
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int) -> None:
+        count("last_epoch", last_epoch, "Pass the index of the last update made, -1 for none.", least=-1)
+        super().__init__(optimizer, int(last_epoch))
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rate of each group for update `last_epoch`, a tensor where the group has one. From outside, call
+        `get_last_lr()`.
+        """
+        if not self._get_lr_called_within_step:
+            warnings.warn("To get the last rates, call `get_last_lr()`.", UserWarning, stacklevel=2)
+        rates = [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
+        return [
+            torch.full_like(group["lr"], rate) if isinstance(group["lr"], Tensor) else rate
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
+        ]
+
+    def _update_lr(self, epoch: int | None = None) -> None:
+        """Set the rate of the next update: called in every `step()`, and alone at a milestone of `SequentialLR`.
+
+        Raises:
+            ValueError: If `epoch`, PyTorch's name for the number of the update, is none.
+        """
+        if epoch is not None:
+            count("epoch", epoch, "Call `step()` without it after each update.", least=0)
+        super()._update_lr(epoch)
+
+    def _eta(self, eta_max_0: float, step: int) -> float:
+        """The rate for update `step` of a group that began with `eta_max_0`."""
+        raise NotImplementedError
+
+
+def _require_optimizer(optimizer: object) -> None:
+    if not isinstance(optimizer, Optimizer):  # PyTorch's own schedulers raise a `TypeError`.
+        raise TypeError(
+            "`optimizer` must be one of PyTorch's. "
+            f"Received: optimizer={optimizer!r}, which is not an Optimizer. Pass such as torch.optim.SGD(...)."
+        )
+
+
+class SGDR(_ByUpdate):
     """Cosine annealing with warm restarts (Loshchilov & Hutter, arXiv 1608.03983), exact at every restart.
 
     Update `k`, counted from 0, is made at `t = k / steps_per_epoch` epochs. In cycle `i`, which begins at
@@ -51,7 +96,9 @@ class SGDR(LRScheduler):
         last_epoch: Index of the last update made, -1 for none.
 
     Raises:
-        ValueError: If an argument is outside its range.
+        ValueError: If an argument is outside its range; in `step`, if it takes more cycles to get to the update than
+            can be walked in a second, which only a T_mult near 1 does.
+        TypeError: If `optimizer` is none.
     """
 
     def __init__(
@@ -69,6 +116,7 @@ class SGDR(LRScheduler):
         end: Literal["exclusive", "inclusive"] = "exclusive",
         last_epoch: int = -1,
     ) -> None:
+        _require_optimizer(optimizer)
         positive("T_0", T_0, "Pass the length of the first cycle in epochs, such as T_0=10.")
         positive("T_mult", T_mult, "Pass the growth of the cycles, such as T_mult=2.")
         positive("eta_max_decay", eta_max_decay, "Pass a factor for each restart, such as eta_max_decay=0.5.")
@@ -82,9 +130,9 @@ class SGDR(LRScheduler):
             "`end` must be 'exclusive' or 'inclusive'.",
             "Pass 'inclusive' to end each cycle at exactly eta_min.",
         )
-        require(end in ("exclusive", "inclusive"), rule, f"end={end!r}", fix)
+        require(isinstance(end, str) and end in ("exclusive", "inclusive"), rule, f"end={end!r}", fix)
         for index, group in enumerate(optimizer.param_groups):
-            eta_max = float(group.get("initial_lr", group["lr"]))
+            eta_max = as_number(group.get("initial_lr", group["lr"]))
             rule, fix = (
                 "`eta_min` must not be above the rate of a parameter group.",
                 "Lower eta_min or raise that rate.",
@@ -94,29 +142,25 @@ class SGDR(LRScheduler):
         self.T_0 = float(T_0)
         self.T_mult = float(T_mult)
         self.eta_min = float(eta_min)
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch = int(steps_per_epoch)
         self.eta_max_decay = float(eta_max_decay)
         self.eta_min_decay = float(eta_min_decay)
         self.warmup = float(warmup)
-        self.cycle_limit = cycle_limit
+        self.cycle_limit = None if cycle_limit is None else int(cycle_limit)
         self.end = end
-        self._cycles = self._make_cycles()
+        self._cycles = _cycles_of(vars(self))
         super().__init__(optimizer, last_epoch)
 
     def cycle_at(self, step: int) -> Cycle:
         """The cycle of update `step`: the first one also during warmup, the last one also after its end."""
         return self._cycles.at(step)
 
-    def get_lr(self) -> list[float]:  # type: ignore[override]  # the base class allows tensors in the list
-        """The rate of each group for update `last_epoch`. From outside, call `get_last_lr()`."""
-        return [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
-
-    def step(self, epoch: int | None = None) -> None:
+    def _update_lr(self, epoch: int | None = None) -> None:
         """Set the rate of the next update, and in the groups of an `AdamWR` the normalised decay of its cycle.
 
         That is `lambda_norm * sqrt(b / (B * T_i))`, with `B / b` updates in an epoch (arXiv 1711.05101, appendix B.1).
         """
-        super().step(epoch)
+        super()._update_lr(epoch)
         for group in self.optimizer.param_groups:
             if "lambda_norm" in group:
                 T_i = float(self._cycles.at(self.last_epoch).length / self.steps_per_epoch)
@@ -128,11 +172,9 @@ class SGDR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore count and settings. The rate in force is in the optimizer's state dict: load that too."""
+        cycles = _cycles_of(state_dict)  # First: of settings that are none, nothing is taken over.
         super().load_state_dict(state_dict)
-        self._cycles = self._make_cycles()
-
-    def _make_cycles(self) -> Cycles:
-        return Cycles(self.T_0, self.T_mult, self.warmup, self.cycle_limit, self.steps_per_epoch)
+        self._cycles = cycles
 
     def _eta(self, eta_max_0: float, step: int) -> float:
         cycle = self._cycles.at(step)
@@ -160,7 +202,12 @@ class SGDR(LRScheduler):
         return float(eta_min + 0.5 * (eta_max - eta_min) * (1 + np.cos(np.pi * x)))
 
 
-class StepDecay(LRScheduler):
+def _cycles_of(settings: dict[str, Any]) -> Cycles:
+    names = ("T_0", "T_mult", "warmup", "cycle_limit", "steps_per_epoch")
+    return Cycles(*(settings[name] for name in names))
+
+
+class StepDecay(_ByUpdate):
     """The baseline: the rate times `gamma` after every `step_size` epochs, held through each epoch.
 
     PyTorch's `StepLR` counted in epochs, for a loop that steps its scheduler once a batch.
@@ -174,6 +221,7 @@ class StepDecay(LRScheduler):
 
     Raises:
         ValueError: If an argument is outside its range.
+        TypeError: If `optimizer` is none.
     """
 
     def __init__(
@@ -185,15 +233,14 @@ class StepDecay(LRScheduler):
         steps_per_epoch: int,
         last_epoch: int = -1,
     ) -> None:
+        _require_optimizer(optimizer)
         count("step_size", step_size, "Pass the epochs between two decays, such as step_size=60.")
         positive("gamma", gamma, "Pass the factor of each decay, such as gamma=0.1.")
         count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
-        self.step_size = step_size
+        self.step_size = int(step_size)
         self.gamma = float(gamma)
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch = int(steps_per_epoch)
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:  # type: ignore[override]  # the base class allows tensors in the list
-        """The rate of each group for update `last_epoch`. From outside, call `get_last_lr()`."""
-        epoch = self.last_epoch // self.steps_per_epoch
-        return [float(eta) * self.gamma ** (epoch // self.step_size) for eta in self.base_lrs]
+    def _eta(self, eta_max_0: float, step: int) -> float:
+        return eta_max_0 * self.gamma ** (step // self.steps_per_epoch // self.step_size)

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_sgdr._checks import at_least, integer
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
+from keras_sgdr.callbacks.fit_context import print_line
 from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.snapshots import Mode, higher_is_better, processes_of
 
@@ -110,7 +111,7 @@ class CycleEarlyStopping(CycleCallback):
             self.stopped_cycle = number
             self.model.stop_training = True
             if self.verbose:
-                print(
+                print_line(
                     f"Epoch {end.epoch + 1}: stopped, {self._waited} cycles without improvement of {self.monitor} on "
                     f"{self.best:.4g} of cycle {self.best_cycle}"
                 )
@@ -120,5 +121,5 @@ class CycleEarlyStopping(CycleCallback):
             self.last_weights = self.model.get_weights()
             self.model.set_weights(self._best_weights)
             if self.verbose:
-                print(f"Weights of the end of cycle {self.best_cycle} restored.")
+                print_line(f"Weights of the end of cycle {self.best_cycle} restored.")
         self._best_weights = None

@@ -6,6 +6,7 @@ Keras hands a callback no list of the others, so both are read from the calling 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "is_fitting",
     "move_to_front",
     "other_callbacks",
+    "print_line",
     "refuse_other_rate_setters",
     "write_rates",
 ]
@@ -47,16 +49,28 @@ def move_to_front(callback: Any) -> None:
 
 
 def refuse_other_rate_setters(callback: Any) -> None:
-    """Refuse other callbacks that set the learning rate.
+    """Refuse other callbacks that set the learning rate, and the same one a second time.
 
     Raises:
         ValueError: Naming them.
     """
+    calling = calling_list()
+    if calling is not None and sum(each is callback for each in calling["self"].callbacks) > 1:
+        rule, received = "A callback must be listed once.", f"the same `{type(callback).__name__}` twice"
+        raise invalid(rule, received, "Leave out one of the two.")
     setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau, type(callback))
     names = [type(other).__name__ for other in other_callbacks(callback) if isinstance(other, setters)]
     if names:
         received = f"`{type(callback).__name__}` and {', '.join(names)}"
         raise invalid("Only one callback may set the learning rate.", received, "Leave out one of them.")
+
+
+def print_line(line: str) -> None:
+    """Print a line, or log it where `keras.config.disable_interactive_logging()` asks for that."""
+    if keras.config.is_interactive_logging_enabled():
+        print(line)
+    else:
+        logging.getLogger("absl").info(line)  # As Keras does.
 
 
 def write_rates(board: Any, rates: FloatArray, first: int) -> None:

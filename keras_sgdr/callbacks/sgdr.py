@@ -10,11 +10,12 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_sgdr._checks import integer, invalid, one_of, require
+from keras_sgdr._checks import integer, invalid, one_of, require, whole
 from keras_sgdr.callbacks.fit_context import (
     fits_steps,
     move_to_front,
     other_callbacks,
+    print_line,
     refuse_other_rate_setters,
     write_rates,
 )
@@ -77,9 +78,9 @@ class SGDR(keras.callbacks.Callback):
 
     Raises:
         ValueError: At construction, for a value out of range. When training begins, before anything has changed, if the
-            steps per epoch are unknown, another callback sets the rate, the model is not compiled, or the optimizer has
-            no float rate of its own. At the end of an epoch whose updates or batches are not as many as the schedule
-            was made for. Whenever something else sets the rate.
+            steps per epoch are unknown, another callback sets the rate, the model is not compiled, the optimizer has no
+            float rate of its own, or cannot hold the schedule's. At the end of an epoch whose updates or batches are
+            not as many as the schedule was made for. Whenever something else sets the rate.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class SGDR(keras.callbacks.Callback):
         cycle_limit: int | None = None,
         end: Literal["exclusive", "inclusive"] = "exclusive",
         per: Literal["batch", "epoch"] = "batch",
-        steps_per_epoch: int | None = None,
+        steps_per_epoch: float | None = None,
         updates_per_batch: Epochs = 1,
         optimizer: Any = None,
         schedule: Schedule | None = None,
@@ -103,7 +104,8 @@ class SGDR(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         one_of("per", per, ("batch", "epoch"))
-        integer("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch, or None.", optional=True)
+        steps: Any = whole(steps_per_epoch)
+        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch, or None.", optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
         check_fraction("updates_per_batch", updates_per_batch, fix, unit="")
         check_optimizers(optimizer)
@@ -128,7 +130,7 @@ class SGDR(keras.callbacks.Callback):
         self._given = schedule
         self._schedule: Any = WarmRestarts(**options) if schedule is None else schedule
         self.per = per
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch: int | None = steps
         self.updates_per_batch = to_fraction(updates_per_batch)
         self.optimizer = optimizer
         self.verbose = verbose
@@ -195,10 +197,8 @@ class SGDR(keras.callbacks.Callback):
         training.begin_epoch(epoch)
         if self.verbose:
             for cycle, rate in training.restarts(epoch):
-                print(
-                    f"Epoch {epoch + 1}: warm restart, cycle {cycle.index + 1} of {float(cycle.length):g} epochs, "
-                    f"learning rate from {rate:.4g}"
-                )
+                begun = f"cycle {cycle.index + 1} of {float(cycle.length):g} epochs, learning rate from {rate:.4g}"
+                print_line(f"Epoch {epoch + 1}: warm restart, {begun}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
+import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid
@@ -15,7 +16,7 @@ from keras_sgdr.callbacks.rate_table import cycle_lengths
 from keras_sgdr.callbacks.slots import Slot, slots_of
 from keras_sgdr.callbacks.update_count import batches_run, refuse_count, refuse_length
 from keras_sgdr.schedules import Cycle, Schedule
-from keras_sgdr.schedules.exact import FloatArray
+from keras_sgdr.schedules.exact import FloatArray, check_precision
 
 __all__ = ["Training"]
 
@@ -195,7 +196,13 @@ class Training:
         """What the table of a slot holds: the rates of the window's updates, or the updates in the cycle of each."""
         schedule = self.schedules[slot.number]
         if slot.is_rate:
-            return self._rates_of(schedule)
+            rates = self._rates_of(schedule)
+            try:
+                check_precision(rates, keras.backend.standardize_dtype(slot.variable.dtype))
+            except ValueError:
+                self.remove()
+                raise
+            return rates
         assert self._steps is not None
         positions = range(self._window.start * self.grid, self._window.stop * self.grid)
         lengths = cycle_lengths(schedule, positions, self.grid).reshape(-1, self.grid)[:, :: self._stride].ravel()

@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from keras_sgdr import _optional
 from keras_sgdr._checks import integer, invalid
+from keras_sgdr._files import sha256
 from keras_sgdr.data.drawn import drawn_insects
 
 __all__ = ["classes", "find", "load_data", "load_or_draw"]
@@ -22,6 +24,13 @@ __all__ = ["classes", "find", "load_data", "load_or_draw"]
 classes = ("ants", "bees")
 
 URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
+# Of the archive, as PyTorch's tutorials check it.
+SHA256 = "fbc41b31d544714d18dd1230b1e2b455e1557766e13e67f9f5a7a23af7c02209"
+# Bytes that the archive may unpack to; JPEGs do not get smaller in it, and its 47 MB are as many unpacked.
+MOST_UNPACKED = 100_000_000
+# How many times as long as the shorter side of an image the longer one may be: all of it is decoded and resized.
+MOST_OBLONG = 100
+DELETE = "Delete the file, so that it is downloaded again."
 # torchvision's list, which leaves out the stray imageNotFound.gif.
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
@@ -51,8 +60,8 @@ def load_data(path: str | os.PathLike[str] | None = None, image_size: int = 256)
         int64 of shape `(N,)`, 0 for ants and 1 for bees.
 
     Raises:
-        ValueError: If a folder lacks one of the four subfolders or has no image in it, or `image_size` is not a
-            positive integer.
+        ValueError: If a folder lacks one of the four subfolders or has no image in it, an image is damaged or far too
+            oblong, the downloaded archive is not the published one, or `image_size` is not a positive integer.
         ImportError: If Pillow is not installed.
         ConnectionError: If there are no images and the archive cannot be downloaded.
     """
@@ -144,8 +153,17 @@ def _load_split(folder: Path, image_size: int) -> Split:
 
 def _decode(file: Path, size: int) -> np.ndarray[Any, Any]:
     pillow = _optional.load("PIL.Image", "Decoding images")
-    with pillow.open(file) as opened:
-        image = opened.convert("RGB")
+    try:
+        with pillow.open(file) as opened:
+            sides = sorted(opened.size)
+            if sides[1] > MOST_OBLONG * sides[0]:
+                raise ValueError(f"its sides are {sides[0]} and {sides[1]} pixels")
+            image = opened.convert("RGB")
+    except Exception as error:  # Pillow's are of any type.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # Names the file.
+        rule = f"Each image must be whole, and at most {MOST_OBLONG} times as long as wide."
+        raise invalid(rule, f"{file}: {error}", "Remove it, or replace it by a whole one.") from error
     # As in torchvision, the longer side is truncated, and a half pixel of the crop is rounded to even.
     shorter = min(image.size)
     width, height = (size * side // shorter for side in image.size)
@@ -171,6 +189,8 @@ def _download() -> Path:
         ) from error
     folder = archive.parent / "hymenoptera_data"
     if not folder.is_dir():
+        if (digest := sha256(archive)) != SHA256:
+            raise invalid(f"The SHA-256 of {archive.name} must be {SHA256}.", f"{digest} for {archive}", DELETE)
         # Extracted elsewhere and then renamed, so that a folder of that name is always complete.
         with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
             extracted = _with_subfolders(_extract(archive, Path(temporary)), f"The archive {archive}")
@@ -183,10 +203,16 @@ def _download() -> Path:
 
 
 def _extract(archive: Path, folder: Path) -> Path:
-    with zipfile.ZipFile(archive) as opened:
-        for member in opened.namelist():
-            if ".." in PurePosixPath(member).parts or member.startswith("/"):
-                rule = "Every member of the archive must lie inside of it."
-                raise invalid(rule, f"{member!r} in {archive}", "Delete the file and download it again.")
-        opened.extractall(folder)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.namelist():
+                if ".." in PurePosixPath(member).parts or member.startswith("/"):
+                    rule = "Every member of the archive must lie inside of it."
+                    raise invalid(rule, f"{member!r} in {archive}", DELETE)
+            if (unpacked := sum(member.file_size for member in opened.infolist())) > MOST_UNPACKED:
+                rule = f"The archive must unpack to at most {MOST_UNPACKED} bytes."
+                raise invalid(rule, f"{unpacked} in {archive}", DELETE)
+            opened.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise invalid("The archive must be whole.", f"{archive}: {error}", DELETE) from error
     return folder / "hymenoptera_data"

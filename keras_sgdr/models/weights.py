@@ -73,7 +73,9 @@ def load_state_dict(model: keras.Model, source: str | os.PathLike[str] | Mapping
     given = {name: tensor for name, tensor in given.items() if name not in kept}
     _require_fit(model, "the mapping" if isinstance(source, Mapping) else str(source), slots, given)
     for name, (variable, axes) in slots.items():
-        variable.assign(np.ascontiguousarray(given[name].transpose(axes)))
+        # Types that NumPy has from elsewhere, such as float8, are none to every backend.
+        dtype = None if given[name].dtype.isbuiltin == 1 else np.float32
+        variable.assign(np.ascontiguousarray(given[name].transpose(axes), dtype))
     return sorted(kept)
 
 
@@ -128,6 +130,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     except safetensors.SafetensorError as error:
         rule = "`weights` must be a whole .safetensors file."
         raise invalid(rule, f"{path}: {error}", "Download or copy the file again.") from error
+    except (KeyError, TypeError, AttributeError) as error:  # As NumPy's part of safetensors has it.
+        rule = "`weights` must hold tensors of a type that NumPy knows."
+        raise invalid(rule, f"{path}: {error!r}", "Save it in float32 or float16.") from error
 
 
 def _slots(model: keras.Model) -> Slots:
@@ -170,6 +175,12 @@ def _require_fit(model: keras.Model, source: str, slots: Slots, given: Mapping[s
             f"{name} {given[name].shape} instead of {shape}"
             for name, shape in shapes.items()
             if name in given and given[name].shape != shape
+        ],
+        # Complex numbers are none either: a model's are real.
+        "of no numbers": [
+            f"{name} {tensor.dtype}"
+            for name, tensor in given.items()
+            if not np.can_cast(tensor.dtype, "f4", "same_kind")
         ],
     }
     if any(differences.values()):

@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import at_least, between, invalid, positive, require
+from keras_sgdr.schedules.exact import check_precision
 
 __all__ = ["AdamWR"]
 
@@ -83,6 +85,7 @@ class AdamWR(keras.optimizers.Optimizer):
             learning_rate = float(learning_rate)
         name, alpha = ("learning_rate", learning_rate) if eta_max is None else ("eta_max", eta_max)
         positive(name, alpha, f"Pass the rate at a restart, such as {name}=0.001.")
+        check_precision(np.array([alpha], np.float64), keras.config.floatx())  # Updates are divided by it.
         at_least("lambda_norm", lambda_norm, 0, "Pass a normalised decay, such as lambda_norm=0.025, or 0 for none.")
         between("beta_1", beta_1, "[0, 1)", "Pass beta_1=0.9, the paper's.")
         between("beta_2", beta_2, "[0, 1)", "Pass beta_2=0.999, the paper's.")

@@ -55,6 +55,9 @@ class PyTorchSGD(keras.optimizers.Optimizer):
         weight_decay: float | None = 0.0,
         **kwargs: Any,
     ) -> None:
+        if not callable(learning_rate):
+            at_least("learning_rate", learning_rate, 0, "Pass a float such as 0.01, a schedule or a callable.")
+            learning_rate = float(learning_rate)
         at_least("momentum", momentum, 0, "Pass a number such as 0.9, or 0 for none.")
         rule = "`momentum` must be positive where `nesterov` is True."
         require(momentum > 0 or not nesterov, rule, "momentum", momentum, "Pass a number such as 0.9.")

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sgdr._checks import integer, require
-from keras_sgdr.schedules.exact import FloatArray, positions, tidy, updates_of_fit
+from keras_sgdr.schedules.exact import FloatArray, nearest, positions, tidy, updates_of_fit
 
-__all__ = ["Cycle", "Schedule"]
+__all__ = ["MOST_CYCLES", "Cycle", "Schedule"]
+
+MOST_CYCLES = 100_000  # That are counted at once, in about a second.
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +113,22 @@ class Schedule(ABC):
         """
         position = float(positions(t))
         for cycle in self.cycles_from(math.floor(position)):
-            if position < float(cycle.end):
-                return cycle if position >= float(cycle.start) else None
+            if position < nearest(*cycle.end.as_integer_ratio()):
+                return cycle if position >= nearest(*cycle.start.as_integer_ratio()) else None
         return None
 
     def cycle_ends(self, epochs: float) -> list[float]:
         """The epochs after which a cycle is complete, up to and with `epochs`: `[10, 30, 70]` for `(10, 2)` and 100.
 
         Raises:
-            ValueError: If `epochs` is negative, infinite or NaN.
+            ValueError: If `epochs` is negative, infinite or NaN, or the ends are too many to be listed.
         """
         most = float(positions(epochs))
-        ends = (tidy(cycle.end) for cycle in self.cycles())
-        return list(itertools.takewhile(lambda end: end <= most, ends))
+        ends = itertools.takewhile(lambda end: end <= most, (tidy(*end) for end in self._ends()))
+        listed = list(itertools.islice(ends, MOST_CYCLES + 1))
+        rule = f"At most {MOST_CYCLES} ends of cycles are listed."
+        require(len(listed) <= MOST_CYCLES, rule, "epochs", epochs, "Pass fewer epochs.")
+        return listed
 
     def epochs_for(self, n_cycles: int) -> int:
         """How many epochs must run to complete so many cycles, what comes before the first included.
@@ -131,14 +136,21 @@ class Schedule(ABC):
         Rounded up where a cycle ends inside an epoch.
 
         Raises:
-            ValueError: If `n_cycles` is not positive, or more than the schedule runs.
+            ValueError: If `n_cycles` is not positive, more than the schedule runs, or more than can be counted.
         """
         fix = "Pass how many cycles to complete."
         integer("n_cycles", n_cycles, fix)
-        cycles = list(itertools.islice(self.cycles(), int(n_cycles)))
-        rule = f"`n_cycles` must be at most {len(cycles)}, the number of cycles that are run."
-        require(len(cycles) == n_cycles, rule, "n_cycles", n_cycles, fix)
-        return math.ceil(cycles[-1].end)
+        require(n_cycles <= MOST_CYCLES, f"`n_cycles` must be at most {MOST_CYCLES}.", "n_cycles", n_cycles, fix)
+        run, end = 0, (0, 1)
+        for run, end in enumerate(itertools.islice(self._ends(), int(n_cycles)), 1):  # noqa: B007  # To the last.
+            pass
+        rule = f"`n_cycles` must be at most {run}, the number of cycles that are run."
+        require(run == n_cycles, rule, "n_cycles", n_cycles, fix)
+        return -(-end[0] // end[1])
+
+    def _ends(self) -> Iterator[tuple[int, int]]:
+        """Where the cycles end, in epochs, exact, each as a quotient of integers."""
+        return (cycle.end.as_integer_ratio() for cycle in self.cycles())
 
     def learning_rates(self, epochs: int, steps_per_epoch: int, initial_epoch: int = 0) -> FloatArray:
         """The learning rate of every update of `fit(epochs=..., initial_epoch=...)`, without training.
@@ -147,7 +159,8 @@ class Schedule(ABC):
             float64, shape `((epochs - initial_epoch) * steps_per_epoch,)`.
 
         Raises:
-            ValueError: If `epochs` is less than `initial_epoch`, that negative, or `steps_per_epoch` not positive.
+            ValueError: If `epochs` is less than `initial_epoch`, that negative, `steps_per_epoch` not positive, or they
+                are too many.
         """
         updates = updates_of_fit(epochs, steps_per_epoch, initial_epoch)
         rates = np.asarray(self(np.arange(updates.start, updates.stop) / int(steps_per_epoch)), np.float64)

@@ -6,6 +6,7 @@ run.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterator
@@ -15,14 +16,18 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_sgdr.schedules.base import Cycle
-from keras_sgdr.schedules.exact import FloatArray, IntArray
+from keras_sgdr._checks import invalid, require
+from keras_sgdr.schedules.base import MOST_CYCLES, Cycle
+from keras_sgdr.schedules.exact import MOST_UPDATES, FloatArray, IntArray, nearest
 
 __all__ = ["Boundaries", "CycleGrid", "periods"]
 
 # With T_mult < 1 the cycles of an endless run shrink to nothing at T_0 / (1 - T_mult) epochs. Cycles shorter than this,
 # which no data set's update resolves, are not run; the rate rests at the last eta_min from there on.
 SHORTEST_CYCLE = 1e-6
+# The exact starts of cycles have as many bits as their number times those of T_mult, so that to walk past `n` of them
+# costs the square of `n` times these bits. More than this would take longer than a second.
+MOST_WORK = 2 * 10**9
 
 # First update of a cycle, and `scale`, `offset` and `length` of `CycleGrid`.
 Layout = list[tuple[int, float, float, float]]
@@ -53,23 +58,35 @@ class Boundaries:
         if T_mult >= 1:
             return self.cycle_limit
         limit = self.cycle_limit or math.inf
-        run = 1
-        while run < limit and T_0 * T_mult**run >= SHORTEST_CYCLE:
-            run += 1
-        return run
+        beyond = 1
+        while T_0 * T_mult**beyond >= SHORTEST_CYCLE:
+            beyond *= 2
+        run = bisect.bisect_left(range(beyond), True, lo=1, key=lambda index: T_0 * T_mult**index < SHORTEST_CYCLE)
+        return int(min(run, limit))
 
     def spans(self) -> Iterator[Span]:
         """Start and length of each cycle, in epochs; goes on after the last.
 
         Without reducing the fractions: the greatest common divisors would cost more than all the rest.
+
+        Raises:
+            ValueError: At more cycles than can be walked past in a second or two.
         """
+        most = 2 * MOST_CYCLES
+        if self.T_mult != 1:
+            most = min(most, math.isqrt(MOST_WORK // max(self.T_mult.as_integer_ratio()).bit_length()))
         denominator = math.lcm(self.T_0.denominator, self.warmup.denominator)
         start, length = int(self.warmup * denominator), int(self.T_0 * denominator)
-        while True:
+        for _ in range(most):
             yield start, length, denominator
             start = (start + length) * self.T_mult.denominator
             length *= self.T_mult.numerator
             denominator *= self.T_mult.denominator
+        raise invalid(
+            f"A run must lie in the first {most} cycles, where their factor is as here.",
+            f"T_0={float(self.T_0):g}, T_mult={float(self.T_mult)!r}",
+            "Choose longer cycles, or simpler fractions for `T_0` and `T_mult`.",
+        )
 
     def cycles_from(self, update: int, steps_per_epoch: int) -> Iterator[Cycle]:
         """The cycles that are not over before an update, in order."""
@@ -84,6 +101,11 @@ class Boundaries:
             if (start + length) * steps_per_epoch > update * denominator:
                 yield Cycle.of(index, Fraction(start, denominator), Fraction(length, denominator), steps_per_epoch)
 
+    def ends(self) -> Iterator[tuple[int, int]]:
+        """The epochs after which each cycle is over, as quotients of integers."""
+        for start, length, denominator in itertools.islice(self.spans(), self.n_cycles):
+            yield start + length, denominator
+
     def locate(self, t: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
         """Index, start and length (epochs) of the cycle of each position.
 
@@ -91,22 +113,26 @@ class Boundaries:
         the number of cycles and the length infinite.
         """
         ahead = self.spans()
-        spans = [next(ahead)]
-        start, length, denominator = spans[0]
+        start, length, denominator = next(ahead)
         if self.T_mult == 1:
             index, starts = periods(t, start, length, denominator)
+            rule = f"A position must lie in the first {MOST_UPDATES} cycles, where a float64 tells one from the next."
+            valid = bool(index.max(initial=0.0) < MOST_UPDATES)
+            require(valid, rule, "t", float(t.max(initial=0.0)), "Pass an earlier position.")
+            index = index.astype(np.int64)
             lengths = np.full(t.shape, length / denominator)
             if self.n_cycles is not None:
                 starts = np.where(index > self.n_cycles, (start + self.n_cycles * length) / denominator, starts)
                 index = np.minimum(index, self.n_cycles)
         else:
             top = float(t.max(initial=0.0))
-            while spans[-1][0] / spans[-1][2] <= top and (self.n_cycles is None or len(spans) <= self.n_cycles):
-                spans.append(next(ahead))
-            begins = np.array([start / denominator for start, _, denominator in spans])
+            spans = [(start / denominator, length / denominator)]
+            while spans[-1][0] <= top and (self.n_cycles is None or len(spans) <= self.n_cycles):
+                start, length, denominator = next(ahead)
+                spans.append((nearest(start, denominator), nearest(length, denominator)))
+            begins, all_lengths = np.array(spans).T
             index = np.maximum(np.searchsorted(begins, t, side="right") - 1, 0)
-            starts = begins[index]
-            lengths = np.array([length / denominator for _, length, denominator in spans])[index]
+            starts, lengths = begins[index], all_lengths[index]
         if self.n_cycles is not None:
             lengths = np.where(index >= self.n_cycles, np.inf, lengths)
         warmup = float(self.warmup)
@@ -114,7 +140,11 @@ class Boundaries:
         return np.where(before, -1, index), np.where(before, 0.0, starts), np.where(before, warmup, lengths)
 
     def layout(self, steps_per_epoch: int, updates: int, inclusive: bool) -> tuple[Layout, int | None, int | None]:
-        """The cycles of the first `updates` updates on their grid: layout, `stop` and `period` of a `CycleGrid`."""
+        """The cycles of the first `updates` updates on their grid: layout, `stop` and `period` of a `CycleGrid`.
+
+        Raises:
+            ValueError: If they are too many.
+        """
         T_0 = self.T_0 * steps_per_epoch
         stop: int | None = None
         period: int | None = None
@@ -124,18 +154,19 @@ class Boundaries:
             if self.n_cycles is not None:
                 stop = math.ceil(self.warmup * steps_per_epoch + self.n_cycles * T_0)
         layout: Layout = []
-        for span, following in itertools.pairwise(self.spans()):
+        begun = ((_first_update(span, steps_per_epoch), span) for span in self.spans())
+        for (first, span), (following, _) in itertools.pairwise(begun):
             if period is not None:
                 if len(layout) == T_0.denominator:
                     break
             elif layout:
-                first = _first_update(span, steps_per_epoch)
                 if first >= updates:
                     break
                 if len(layout) == self.n_cycles:
                     stop = first
                     break
-            layout.append(_place(span, following, steps_per_epoch, inclusive))
+            last = following - 1 if inclusive else None
+            layout.append((first, *_place(span, steps_per_epoch, first, last)))
         return layout, stop, period
 
 
@@ -187,25 +218,27 @@ def _first_update(span: Span, steps_per_epoch: int) -> int:
     return -(-span[0] * steps_per_epoch // span[2])
 
 
-def _place(span: Span, following: Span, steps_per_epoch: int, inclusive: bool) -> tuple[int, float, float, float]:
-    """First update of a cycle, and the numbers that give `T_cur / T_i` from there on: see `CycleGrid`."""
+def _place(span: Span, steps_per_epoch: int, first: int, last: int | None) -> tuple[float, float, float]:
+    """The numbers that give `T_cur / T_i` from a cycle's first update on: see `CycleGrid`.
+
+    Where its last update is given, the fraction is 1 there.
+    """
     start, length, scale = span[0] * steps_per_epoch, span[1] * steps_per_epoch, span[2]
-    first = _first_update(span, steps_per_epoch)
     offset = first * scale - start
-    if inclusive:
-        last = _first_update(following, steps_per_epoch) - 1
+    if last is not None:
         if last <= first:
-            return first, 1.0, 0.0, 1.0
+            return 1.0, 0.0, 1.0
         length = (last - first) * scale + offset
     if max(length, scale) < 2**53:
-        return first, float(scale), float(offset), float(length)
-    return first, 1.0, offset / scale, length / scale
+        return float(scale), float(offset), float(length)
+    return 1.0, offset / scale, nearest(length, scale)
 
 
-def periods(t: FloatArray, start: int, length: int, denominator: int) -> tuple[IntArray, FloatArray]:
-    """Which period holds each position, and where it begins; periods follow one another without a gap.
+def periods(t: FloatArray, start: int, length: int, denominator: int) -> tuple[FloatArray, FloatArray]:
+    """Which period holds each position, a whole number, and where it begins; periods follow one another without a gap.
 
     A period's begin is the float nearest to the exact one, and belongs to it. Positions before the first are in it.
+    Beyond 2**53 periods their number is rounded.
 
     Args:
         t: Positions in epochs.
@@ -213,14 +246,17 @@ def periods(t: FloatArray, start: int, length: int, denominator: int) -> tuple[I
         length: Length of a period, in parts of an epoch.
         denominator: Parts of an epoch.
     """
-    index = np.maximum((t - start / denominator) // (length / denominator), 0).astype(np.int64)
+    with np.errstate(over="ignore"):
+        rounded = np.maximum(np.floor((t - start / denominator) / (length / denominator)), 0)
+    index = np.where(rounded < 2**53, rounded, 0.0)
     fits = max(start + length * (int(index.max(initial=0)) + 2), denominator) < 2**53
 
-    def begin(i: IntArray) -> FloatArray:
+    def begin(i: FloatArray) -> FloatArray:
         # Python's integers where float64 does not hold the product.
-        return np.asarray((start + (i if fits else i.astype(object)) * length) / denominator, np.float64)
+        exactly = i if fits else i.astype(np.int64).astype(object)
+        return np.asarray((start + exactly * length) / denominator, np.float64)
 
     # The quotient of rounded numbers may be one off.
     index -= (begin(index) > t) & (index > 0)
     index += begin(index + 1) <= t
-    return index, begin(index)
+    return np.where(rounded < 2**53, index, rounded), begin(index)

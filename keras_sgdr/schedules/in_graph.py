@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_sgdr._checks import integer, require
-from keras_sgdr.schedules.exact import Epochs
+from keras_sgdr.schedules.exact import Epochs, check_precision
 from keras_sgdr.schedules.peaks import Rates
 from keras_sgdr.schedules.step_decay import StepDecay
 from keras_sgdr.schedules.warm_restarts import WarmRestarts, rates_of_updates
@@ -50,8 +50,8 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         name: Name of the schedule.
 
     Raises:
-        ValueError: If a value is out of range (see `WarmRestarts`), `T_0` or `eta_max` is missing, or
-            `steps_per_epoch` is not a positive integer.
+        ValueError: If a value is out of range (see `WarmRestarts`) or of `keras.config.floatx()`, `T_0` or `eta_max` is
+            missing, `steps_per_epoch` is not a positive integer, or the cycles are too many.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.steps_per_epoch = int(steps_per_epoch)
         self.name = name
         self._grid = self.restarts.on_grid(self.steps_per_epoch, _HORIZON)
+        check_precision(self._grid.eta_max, keras.config.floatx())
         self._block: tuple[int | None, list[float]] = (None, [])  # Its number, and its rates.
 
     def __call__(self, step: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from keras_sgdr._checks import between, is_number, require
-from keras_sgdr.schedules.exact import FloatArray, IntArray
+from keras_sgdr.schedules.exact import MOST_RATES, FloatArray, IntArray
 
 __all__ = ["Peaks", "Rates", "check_rates"]
 
@@ -69,10 +69,11 @@ class Peaks:
 
     def check(self) -> None:
         """Raise a `ValueError` unless every cycle's floor is at most its peak."""
-        for i, (peak, floor) in enumerate(zip(*self._listed, strict=True)):
+        peaks, floors = self._listed
+        for i in np.flatnonzero(floors > peaks)[:1].tolist():
             rule = f"`eta_min` must not exceed `eta_max`, in cycle {i} either."
-            received = float(floor), float(peak)
-            require(bool(floor <= peak), rule, "(eta_min, eta_max)", received, "Lower `eta_min` or raise `eta_max`.")
+            received = float(floors[i]), float(peaks[i])
+            require(False, rule, "(eta_min, eta_max)", received, "Lower `eta_min` or raise `eta_max`.")
 
     @cached_property
     def _listed(self) -> tuple[FloatArray, FloatArray]:
@@ -91,9 +92,15 @@ class Peaks:
         return peaks, np.minimum(floors, peaks)
 
     def differing(self, count: int) -> tuple[FloatArray, FloatArray]:
-        """`eta_max` and `eta_min` of the first `count` cycles, without those at the end that repeat the one before."""
+        """`eta_max` and `eta_min` of the first `count` cycles, without those at the end that repeat the one before.
+
+        Raises:
+            ValueError: If they are too many.
+        """
         if self.eta_max_decay == self.eta_min_decay == 1:
             count = min(count, len(self._listed[0]))
+        rule = f"Rates that decay must do so over at most {MOST_RATES} cycles."
+        require(count <= MOST_RATES, rule, "cycles", count, "Choose longer cycles, or a list of rates.")
         peaks, floors = self.of(np.arange(count))
         changes = np.flatnonzero((np.diff(peaks) != 0) | (np.diff(floors) != 0))
         size = int(changes[-1]) + 2 if len(changes) else 1

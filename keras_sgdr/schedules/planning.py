@@ -12,7 +12,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from keras_sgdr._checks import integer, require
-from keras_sgdr.schedules.exact import Epochs, check_fraction, to_fraction
+from keras_sgdr.schedules.exact import MOST_UPDATES, Epochs, check_fraction, to_fraction
 from keras_sgdr.schedules.grid import Boundaries
 
 __all__ = ["HEADINGS", "cells", "first_length", "propose"]
@@ -25,6 +25,7 @@ OTHERS = (Fraction(3), Fraction(3, 2), Fraction(4))
 SENSIBLE = range(1, 9)
 # Epochs. Shorter cycles hold a handful of updates even of a large data set.
 SHORTEST = Fraction(1, 1000)
+MOST_CYCLES = 10_000  # Of a proposal.
 
 HEADINGS = ("T_0", "T_mult", "cycles", "ends after epoch", "whole epochs")
 _ENDS_IN_A_ROW = 8
@@ -36,7 +37,9 @@ def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> l
     Raises:
         ValueError: If no such cycles fit into the budget, or an argument is out of range.
     """
-    integer("epochs", epochs, "Pass the epochs that `fit` will run.")
+    fix = "Pass the epochs that `fit` will run."
+    integer("epochs", epochs, fix)
+    require(epochs <= MOST_UPDATES, f"`epochs` must be at most {MOST_UPDATES}.", "epochs", epochs, fix)
     integer("n_cycles", n_cycles, "Pass how many cycles to fit into the budget, or None.", optional=True)
     check_fraction("warmup", warmup, "Pass warmup=0 for none.", zero=True)
     before = to_fraction(warmup)
@@ -46,6 +49,8 @@ def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> l
     rule = f"`n_cycles` in {budget} epochs must leave each at least {float(SHORTEST)} epochs."
     fix = f"Pass at most n_cycles={budget // SHORTEST}, or more epochs."
     require(n_cycles is None or n_cycles * SHORTEST <= budget, rule, "n_cycles", n_cycles, fix)
+    rule = f"`n_cycles` must be at most {MOST_CYCLES}."
+    require(n_cycles is None or n_cycles <= MOST_CYCLES, rule, "n_cycles", n_cycles, "Pass fewer.")
     numbers = SENSIBLE if n_cycles is None else (int(n_cycles),)
     # Where no number is asked for, no cycle is shorter than an epoch.
     least = min(Fraction(1), budget) if n_cycles is None else SHORTEST
@@ -62,13 +67,8 @@ def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> l
 
 def first_length(budget: Fraction, n_cycles: int, T_mult: Fraction, least: Fraction = Fraction(0)) -> Fraction | None:
     """`T_0` of so many cycles that fill the budget, or None if it is below `least`."""
-    total, power = Fraction(0), Fraction(1)
-    for _ in range(n_cycles):
-        total += power
-        power *= T_mult
-        if total * least > budget:
-            return None
-    return budget / total
+    total = Fraction(n_cycles) if T_mult == 1 else (T_mult**n_cycles - 1) / (T_mult - 1)
+    return budget / total if total * least <= budget else None
 
 
 def cells(proposal: Boundaries) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from keras_sgdr._checks import between, positive
 from keras_sgdr.schedules import exact
 from keras_sgdr.schedules.base import Cycle, Schedule
-from keras_sgdr.schedules.exact import Epochs, FloatArray, IntArray
+from keras_sgdr.schedules.exact import Epochs, FloatArray
 from keras_sgdr.schedules.grid import periods
 
 __all__ = ["StepDecay"]
@@ -58,17 +58,22 @@ class StepDecay(Schedule):
         rates = self._rates(drops)
         return float(rates) if np.ndim(t) == 0 else rates
 
-    def _rates(self, drops: IntArray) -> FloatArray:
+    def _rates(self, drops: FloatArray) -> FloatArray:
         return float(self.eta) * np.float_power(float(self.gamma), drops)
 
     def learning_rates(self, epochs: int, steps_per_epoch: int, initial_epoch: int = 0) -> FloatArray:
         """See `Schedule.learning_rates`. The drops are counted in integers."""
         updates = exact.updates_of_fit(epochs, steps_per_epoch, initial_epoch)
         step = exact.to_fraction(self.step_size) * int(steps_per_epoch)
-        # Python's integers where 64 bits would overflow.
-        kind = np.int64 if max(updates.stop * step.denominator, step.numerator) < 2**63 else object
-        drops = np.arange(updates.start, updates.stop).astype(kind) * step.denominator // step.numerator
-        return self._rates(drops.astype(np.int64))
+        k = np.arange(updates.start, updates.stop)
+        if max(updates.stop * step.denominator, step.numerator) < 2**63:
+            return self._rates((k * step.denominator // step.numerator).astype(np.float64))
+        quotients = k * (step.denominator / step.numerator)
+        drops = np.floor(quotients)
+        # Three times rounded, so only one as near as this to an integer can be on its other side.
+        doubtful = np.abs(quotients - np.rint(quotients)) <= 1e-15 * quotients
+        drops[doubtful] = [update * step.denominator // step.numerator for update in k[doubtful].tolist()]
+        return self._rates(drops)
 
     def cycles(self, steps_per_epoch: int = 1) -> Iterator[Cycle]:
         """None: it never restarts."""

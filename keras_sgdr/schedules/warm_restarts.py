@@ -22,6 +22,7 @@ from keras_sgdr._checks import integer, one_of, require
 from keras_sgdr.schedules import planning
 from keras_sgdr.schedules.base import Cycle, Schedule
 from keras_sgdr.schedules.exact import (
+    MOST_UPDATES,
     Epochs,
     FloatArray,
     IntArray,
@@ -38,6 +39,7 @@ __all__ = ["Plan", "WarmRestarts"]
 
 # Where neither T_0 nor a number of cycles is given: the number that `fit` is divided into.
 CYCLES_OF_A_FIT = 3
+_MOST_BITS = 10_000  # Of the first length of such cycles, a fraction that is written to files.
 _BLOCK = 1 << 15  # Updates evaluated at a time, so that the temporaries stay in the processor's cache.
 
 
@@ -122,6 +124,8 @@ class WarmRestarts(Schedule):
         check_fraction("warmup", self.warmup, "Pass warmup=0 for none.", zero=True)
         integer("cycle_limit", self.cycle_limit, "Pass the number of cycles, or None for no end.", optional=True)
         limit = None if self.cycle_limit is None else int(self.cycle_limit)
+        rule, fix = f"`cycle_limit` must be at most {MOST_UPDATES}.", "Pass None for no end."
+        require(limit is None or limit <= MOST_UPDATES, rule, "cycle_limit", limit, fix)
         object.__setattr__(self, "cycle_limit", limit)
         one_of("end", self.end, ("exclusive", "inclusive"))
         for name in ("eta_max", "eta_min"):
@@ -140,7 +144,8 @@ class WarmRestarts(Schedule):
             learning_rate: The optimizer's own.
 
         Raises:
-            ValueError: If `warmup` leaves no epoch to the cycles, or `eta_min` exceeds the optimizer's rate.
+            ValueError: If `warmup` leaves no epoch to the cycles, `eta_min` exceeds the optimizer's rate, or the cycles
+                that fill the epochs are too many.
         """
         changes: dict[str, Any] = {}
         if self.eta_max is None:
@@ -149,8 +154,11 @@ class WarmRestarts(Schedule):
             budget = int(epochs) - to_fraction(self.warmup)
             rule = f"`warmup` must leave some of the {epochs} epochs of `fit` to the cycles."
             require(budget > 0, rule, "warmup", self.warmup, "Train for more epochs, or pass `T_0`.")
-            n_cycles = self.cycle_limit or CYCLES_OF_A_FIT
-            changes["T_0"] = planning.first_length(budget, n_cycles, to_fraction(self.T_mult))
+            n_cycles, T_mult = self.cycle_limit or CYCLES_OF_A_FIT, to_fraction(self.T_mult)
+            most = _MOST_BITS // max(max(T_mult.as_integer_ratio()).bit_length() - 1, 1)
+            rule = f"`cycle_limit` must be at most {most}, where cycles of this T_mult fill the epochs of `fit`."
+            require(n_cycles <= most or T_mult == 1, rule, "cycle_limit", self.cycle_limit, "Pass `T_0`.")
+            changes["T_0"] = planning.first_length(budget, n_cycles, T_mult)
         return replace(self, **changes)
 
     @cached_property
@@ -168,7 +176,7 @@ class WarmRestarts(Schedule):
         """The learning rate `t` epochs into training: a float for a float, else a float64 array of the shape of `t`.
 
         Raises:
-            ValueError: If a position is negative, infinite or NaN.
+            ValueError: If a position is negative, infinite or NaN, or after too many cycles.
         """
         at = positions(t)
         last = self._boundaries.n_cycles
@@ -192,6 +200,9 @@ class WarmRestarts(Schedule):
         """See `Schedule.cycles_from`."""
         return self._boundaries.cycles_from(update, steps_per_epoch)
 
+    def _ends(self) -> Iterator[tuple[int, int]]:
+        return self._boundaries.ends()
+
     def learning_rates(self, epochs: int, steps_per_epoch: int, initial_epoch: int = 0) -> FloatArray:
         """See `Schedule.learning_rates`. Each position in its cycle is a quotient of integers."""
         updates = updates_of_fit(epochs, steps_per_epoch, initial_epoch)
@@ -203,11 +214,17 @@ class WarmRestarts(Schedule):
         return rates
 
     def on_grid(self, steps_per_epoch: int, updates: int) -> CycleGrid:
-        """The cycles of the first `updates` updates at `steps_per_epoch` updates an epoch."""
+        """The cycles of the first `updates` updates at `steps_per_epoch` updates an epoch.
+
+        Raises:
+            ValueError: If they are too many, or come too late.
+        """
         n, boundaries = int(steps_per_epoch), self._boundaries
-        layout, stop, period = boundaries.layout(n, updates, self.end == "inclusive")
         warmup = boundaries.warmup * n
         origin = math.ceil(warmup)
+        rule = f"`warmup` must end within {MOST_UPDATES} updates."
+        require(origin <= MOST_UPDATES, rule, "warmup", self.warmup, "Pass the epochs of the rise.")
+        layout, stop, period = boundaries.layout(n, updates, self.end == "inclusive")
         first = np.array([first for first, *_ in layout], np.int64) - origin
         scale, offset, length = np.array([numbers for _, *numbers in layout], np.float64).T
         if period is None:

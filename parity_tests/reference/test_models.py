@@ -48,6 +48,17 @@ def test_resnet_names_the_tensors_that_do_not_fit(published: dict[str, Any], tmp
         resnet(50, str(tmp_path / "weights.pth"))
 
 
+@pytest.mark.parametrize(
+    "state", [{"conv1.weight": "zeros"}, {"epoch": 3, "model": {}}, [1, 2], torch.zeros(3)], ids=repr
+)
+def test_what_is_no_state_dict_is_refused(state: Any, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(
+        ValueError, match=r"must be a state dict of tensors\. Received: weights='.*weights\.pth'\. Save"
+    ):
+        resnet(50, str(tmp_path / "weights.pth"))
+
+
 def test_resnet_refuses() -> None:
     with pytest.raises(ValueError, match=r"must be 50, 101 or 152\. Received: depth=18"):
         resnet(18, "none")

@@ -415,6 +415,8 @@ def test_interrupted_run_resumes_from_its_backup(unbroken: Any, tmp_path: Path) 
         ({"lambda_norm": -1}, "`lambda_norm` must be a finite number, 0 or more. Received: lambda_norm=-1. Pass a"),
         ({"beta_1": 1.0}, "`beta_1` must be a number in [0, 1). Received: beta_1=1.0. Pass beta_1=0.9, the paper's."),
         ({"beta_2": -0.1}, "`beta_2` must be a number in [0, 1). Received: beta_2=-0.1. Pass beta_2=0.999, the"),
+        ({"learning_rate": 1e-46}, "within the optimizer's float32. Received: highest rate=1e-46. Pass another"),
+        ({"eta_max": 1e39}, "must be within the optimizer's float32. Received: highest rate=1e+39. Pass another"),
         ({"epsilon": 0}, "`epsilon` must be a finite positive number. Received: epsilon=0. Pass epsilon=1e-8"),
         ({"weight_decay": 0.01}, "The decay of `AdamWR` is `lambda_norm`, normalised by the length of the cycle. Rec"),
     ],

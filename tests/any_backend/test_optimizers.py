@@ -180,3 +180,10 @@ def test_keeps_no_buffer_without_momentum() -> None:
 def test_refuses(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         PyTorchSGD(0.1, **settings)
+
+
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf"), None, "0.1", True], ids=repr)
+def test_refuses_what_is_no_rate(rate: Any) -> None:
+    message = f"`learning_rate` must be a finite number, 0 or more. Received: learning_rate={rate!r}. Pass a float such"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        PyTorchSGD(rate)

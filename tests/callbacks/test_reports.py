@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sgdr import SGDR, StepDecay, WarmRestarts
+from keras_sgdr import SGDR, CycleEarlyStopping, StepDecay, WarmRestarts
 from tests.support.probe import EPOCHS, STEPS, fit, planned, probe, sgdr
 from tests.support.small_model import small_model, train
 
@@ -124,3 +124,18 @@ def test_a_line_where_a_restart_lies_inside_an_epoch(capsys: pytest.CaptureFixtu
 def test_no_line_without_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     fit(probe(), sgdr(), epochs=1)
     assert capsys.readouterr().out == ""
+
+
+def test_lines_go_to_the_log_where_keras_is_told_to_log(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    keras.config.disable_interactive_logging()
+    try:
+        with caplog.at_level("INFO", logger="absl"):
+            fit(probe(), sgdr(verbose=1), CycleEarlyStopping("loss", min_delta=1e9, verbose=1))
+    finally:
+        keras.config.enable_interactive_logging()
+    assert capsys.readouterr().out == ""
+    lines = [record.getMessage() for record in caplog.records if record.name == "absl"]
+    assert lines[0] == "Epoch 1: warm restart, cycle 1 of 1 epochs, learning rate from 0.1"
+    assert any("stopped, 1 cycles without improvement" in line for line in lines)

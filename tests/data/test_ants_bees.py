@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_sgdr._files import sha256
 from keras_sgdr.data import ants_bees, drawn_insects
 from tests.support import torchvision_pixels
 
@@ -50,7 +51,13 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ANTS_BEES_DIR", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(ants_bees, "URL", archive.as_uri())
+    publish(archive, monkeypatch)
     return archive
+
+
+def publish(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an archive be the published one, as it is now."""
+    monkeypatch.setattr(ants_bees, "SHA256", sha256(archive))
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +112,12 @@ def test_download(archive: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../escaped.txt", "hymenoptera_data/../../escaped.txt", "/escaped.txt"])
-def test_archive_that_escapes_its_folder_is_refused(archive: Path, tmp_path: Path, name: str) -> None:
+def test_archive_that_escapes_its_folder_is_refused(
+    archive: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with zipfile.ZipFile(archive, "a") as opened:
         opened.writestr(name, "")
+    publish(archive, monkeypatch)
     with pytest.raises(ValueError, match=r"must lie inside of it\. Received: .*escaped\.txt.* Delete the file"):
         ants_bees.load_data()
     assert not list(tmp_path.rglob("escaped.txt"))
@@ -177,11 +187,79 @@ def test_images_for_training_are_larger_than_for_validation(tmp_path: Path) -> N
     assert x_val.shape == (2, 32, 32, 3)
 
 
-def test_archive_without_the_images_is_refused(archive: Path) -> None:
+def test_archive_without_the_images_is_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("hymenoptera_data/readme.txt", "")
+    publish(archive, monkeypatch)
     with pytest.raises(ValueError, match=r"The archive .* must hold the subfolders train/ants"):
         ants_bees.load_data()
+
+
+def test_another_archive_than_the_published_one_is_refused(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("hymenoptera_data/readme.txt", "")
+    message = (
+        rf"SHA-256 of hymenoptera_data\.zip must be {ants_bees.SHA256}\. Received: .* for {tmp_path}.* Delete the file"
+    )
+    with pytest.raises(ValueError, match=message):
+        ants_bees.load_data()
+    assert [file.name for file in (tmp_path / "cache/datasets").iterdir()] == ["hymenoptera_data.zip"]
+
+
+def test_archive_that_unpacks_to_too_much_is_refused(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("hymenoptera_data/train/ants/zeros.jpg", bytes(ants_bees.MOST_UNPACKED))
+    assert archive.stat().st_size < 10**6
+    publish(archive, monkeypatch)
+    message = r"must unpack to at most 100000000 bytes\. Received: \d+ in .*hymenoptera_data\.zip\. Delete the file"
+    with pytest.raises(ValueError, match=message):
+        ants_bees.load_data()
+    assert [file.name for file in (tmp_path / "cache/datasets").iterdir()] == ["hymenoptera_data.zip"]
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.9])
+def test_a_damaged_archive_is_named(archive: Path, kept: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else int(kept)])
+    publish(archive, monkeypatch)
+    with pytest.raises(
+        ValueError, match=r"archive must be whole\. Received: .*hymenoptera_data\.zip: .* Delete the file"
+    ):
+        ants_bees.load_data()
+
+
+def test_an_archive_whose_bytes_have_changed_is_named(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 255
+    archive.write_bytes(content)
+    publish(archive, monkeypatch)
+    with pytest.raises(ValueError, match=r"archive must be whole\. Received: .*hymenoptera_data\.zip: Bad CRC-32"):
+        ants_bees.load_data()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "line", "column", "bomb"])
+def test_a_bad_image_is_named(tmp_path: Path, kind: str) -> None:
+    draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
+    file = next((tmp_path / "val" / "bees").iterdir())
+    if kind in ("truncated", "empty", "text"):
+        whole = file.read_bytes()
+        file.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"no image"}[kind])
+    else:
+        sides = {"line": (65000, 1), "column": (1, 65000), "bomb": (20000, 20000)}[kind]
+        file = file.with_suffix(".png")
+        Image.new("1", sides).save(file)
+    message = rf"must be whole, and at most 100 times as long as wide\. Received: {file}: .*\. Remove it, or replace"
+    with pytest.raises(ValueError, match=message):
+        ants_bees.load_data(tmp_path, image_size=24)
+
+
+def test_an_image_that_cannot_be_opened_is_its_own_error(tmp_path: Path) -> None:
+    draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
+    (tmp_path / "train/ants/folder.jpg").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"folder\.jpg"):
+        ants_bees.load_data(tmp_path, image_size=24)
 
 
 def test_folder_that_lacks_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

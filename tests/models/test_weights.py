@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from keras_sgdr.models import load_state_dict, resnet, state_dict, weights
 from keras_sgdr.models.pth import read_pth
+from tests.support.pth_files import pickled_tensor, write_zip
 
 State = dict[str, np.ndarray[Any, Any]]
 
@@ -130,6 +132,45 @@ def test_what_does_not_fit_is_named_and_nothing_is_changed(state: State, lines: 
         assert error.match(line)
     assert error.match(r"Nothing was loaded\. Pass the weights of torchvision's network of the same depth")
     assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [np.array(["a"] * 12).reshape(3, 4), np.full((3, 4), None), np.ones((3, 4), complex), np.ones((3, 4), "M8[s]")],
+    ids=["text", "objects", "complex", "dates"],
+)
+def test_a_tensor_that_is_no_number_is_named_and_nothing_is_changed(tensor: Any) -> None:
+    model = small_net()
+    before = model.get_weights()
+    # The last that is set.
+    with pytest.raises(ValueError, match=r"of no numbers: fc\.weight .*\nNothing was loaded\."):
+        load_state_dict(model, random_state() | {"fc.weight": tensor})
+    assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "bfloat16", "float8_e4m3fn"])
+def test_every_type_of_number_is_taken(dtype: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    kind = getattr(ml_dtypes, dtype, dtype)
+    model, state = small_net(), {name: np.ones_like(tensor).astype(kind) for name, tensor in random_state().items()}
+    load_state_dict(model, state)
+    assert all(np.all(tensor == 1) for tensor in state_dict(model).values())
+
+
+def test_one_stored_number_as_a_tensor_of_any_size_does_not_fit(tmp_path: Path) -> None:
+    pickled = pickled_tensor(1, 0, (10**9,), (0,))
+    path = write_zip(tmp_path / "t.pth", pickled, bytes(4))
+    with pytest.raises(ValueError, match=r"unexpected: weight \(1000000000,\)"):
+        load_state_dict(small_net(), path)
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2", "F4", "UNKNOWN"])
+def test_a_safetensors_file_of_another_type_is_named(tmp_path: Path, kind: str) -> None:
+    header = json.dumps({"a": {"dtype": kind, "shape": [2], "data_offsets": [0, 1 if kind == "F4" else 2]}}).encode()
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(1 if kind == "F4" else 2))
+    with pytest.raises(ValueError, match=r"Received: .*other\.safetensors"):
+        load_state_dict(small_net(), path)
 
 
 def test_unknown_kind_of_file() -> None:

@@ -40,6 +40,8 @@ from tests.support.small_model import assert_equal, train, values
         ({"end": "open"}, '`end` must be "exclusive" or "inclusive". Received: end=\'open\'.'),
         ({"per": "step"}, '`per` must be "batch" or "epoch". Received: per=\'step\'. Pass one of them.'),
         ({"steps_per_epoch": 0}, "`steps_per_epoch` must be a positive integer or None. Received: steps_per_epoch=0."),
+        ({"steps_per_epoch": True}, "Received: steps_per_epoch=True. Pass the number of batches in an epoch"),
+        ({"steps_per_epoch": np.inf}, "Received: steps_per_epoch=inf. Pass the number of batches in an epoch"),
         ({"steps_per_epoch": 2.5}, "Received: steps_per_epoch=2.5. Pass the number of batches in an epoch"),
         (
             {"schedule": StepDecay(0.1), "T_0": 5, "eta_max": 0.3},
@@ -68,6 +70,11 @@ def refused(model: Any, message: str, *callbacks: Any, **fitting: Any) -> None:
     assert_equal(state(model)[0], arrays)
     assert state(model)[1] == names
     np.testing.assert_array_equal(fit(model, epochs=1), before)
+
+
+@pytest.mark.parametrize("steps", [np.ceil(6.5), np.float32(STEPS), float(STEPS)])
+def test_a_whole_float_is_a_number_of_steps(steps: Any) -> None:
+    np.testing.assert_array_equal(fit(probe(), sgdr(steps_per_epoch=steps)), planned())
 
 
 def endless() -> Any:
@@ -101,6 +108,17 @@ class TestWhenFitBegins:
     def test_another_callback_that_sets_the_rate(self, other: Any, first: bool) -> None:
         message = f"Only one callback may set the learning rate. Received: `SGDR` and {type(other).__name__}."
         refused(probe(), message, *((sgdr(), other) if first else (other, sgdr())))
+
+    def test_the_same_callback_twice(self) -> None:
+        callback = sgdr()
+        message = "A callback must be listed once. Received: the same `SGDR` twice. Leave out one of the two."
+        refused(probe(), message, callback, callback)
+
+    @pytest.mark.parametrize("rate", [1e39, 1e-46])
+    def test_a_rate_beyond_the_optimizers_precision(self, rate: float) -> None:
+        message = f"must be within the optimizer's float32. Received: highest rate={rate}. Pass another `eta_max`."
+        refused(probe(), message, sgdr(eta_max=rate))
+        refused(probe(), message, SGDR(schedule=StepDecay(rate)))
 
     def test_own_rate_below_eta_min(self) -> None:
         refused(probe(), "`eta_min` must not exceed `eta_max`", sgdr(eta_min=0.5))
