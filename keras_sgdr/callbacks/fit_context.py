@@ -105,7 +105,8 @@ def folder_of_fit(callback: Any, folder: Path) -> FolderLock:
         ValueError: If another training has it, or it cannot be written into.
     """
     calling = calling_list()
-    # No callback is told that an exception has ended a `fit`, but its list of callbacks ends with it.
+    # No callback is told that an exception has ended a `fit`, but its list of callbacks ends with it, or where what was
+    # raised is kept, with that.
     caller = callback if calling is None else calling["self"]
     weak = weakref.ref(caller)
     lock = FolderLock(folder, lambda: weak() is None or not _is_running(weak()))
