@@ -99,6 +99,7 @@ def test_a_killed_process_does_not_keep_it(tmp_path: Path) -> None:
     assert not (tmp_path / LOCK).exists()
 
 
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")  # By JAX; the child uses none of it.
 def test_a_fork_neither_keeps_nor_ends_it(tmp_path: Path) -> None:
     """As of a worker that loads data, which may outlive its parent."""
     lock = FolderLock(tmp_path, lambda: False)

@@ -133,6 +133,7 @@ def test_a_save_that_is_broken_off_leaves_no_ensemble(
     assert len(SnapshotEnsemble.load(tmp_path / "to", compiled).members) == 4
 
 
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")  # By JAX; the child uses none of it.
 def test_a_save_that_was_killed_lists_nothing(folder: Path, compiled: Any, tmp_path: Path) -> None:
     ensemble = SnapshotEnsemble.load(folder, compiled)
     child = os.fork()
