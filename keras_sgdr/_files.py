@@ -10,10 +10,24 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["UNFINISHED", "from_null", "read_sealed", "replace_file", "sealed", "sha256", "to_null"]
+from keras_sgdr._checks import require
+
+__all__ = ["UNFINISHED", "absolute", "from_null", "read_sealed", "replace_file", "sealed", "sha256", "to_null"]
 
 # How the names of files begin that are being written; what is left of them, a killed process has left.
 UNFINISHED = ".unfinished-"
+
+
+def absolute(name: str, folder: Any) -> Path:
+    """The path of a folder, which stays the same where the working directory changes.
+
+    Raises:
+        ValueError: If it is no path.
+    """
+    path = os.fspath(folder) if isinstance(folder, str | os.PathLike) else None
+    valid = isinstance(path, str) and "\0" not in path
+    require(valid, f"`{name}` must be the path of a folder.", name, folder, 'Pass a `str` such as "runs", or a `Path`.')
+    return Path(folder).absolute()
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -51,11 +65,14 @@ def read_sealed(text: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is no JSON object, or was changed since.
     """
-    content = json.loads(text)
-    if not isinstance(content, dict) or "sha256" not in content:
-        raise ValueError("it has no SHA-256 of its content")
-    if content.pop("sha256") != _digest(content):
-        raise ValueError("its content does not match its SHA-256")
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict) or "sha256" not in content:
+            raise ValueError("it has no SHA-256 of its content")
+        if content.pop("sha256") != _digest(content):
+            raise ValueError("its content does not match its SHA-256")
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     return content
 
 

@@ -17,6 +17,7 @@ PACKAGE = Path(keras_sgdr.__file__).parent
 FLOORS = (
     "_checks",
     "_files",
+    "_folder_lock",
     "_optional",
     "_model_state",
     "_executions",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -15,6 +17,10 @@ from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.schedules import Cycle
 
 __all__ = ["CycleCallback", "CycleEnd"]
+
+# Looked at before the first batch, so that this takes no time however many epochs there are. Where cycles are of one
+# length, their ends in an epoch repeat after as many as the denominator of `T_0` says; where they grow, few come later.
+MOST_ENDS = 1000
 
 
 class CycleEnd(NamedTuple):
@@ -72,25 +78,27 @@ class CycleCallback(keras.callbacks.Callback):
         self._steps_per_execution = int(getattr(self.model, "steps_per_execution", None) or 1)
         self._ends = self._ends_of(epoch)
         if self._is_first_epoch and self._steps_per_execution > 1:
-            # All of them now: not after hours of training.
-            for later in range(epoch, int(self.params["epochs"])):
-                self._refuse_ends_inside_executions(self._ends_of(later))
+            # Now: not after hours of training.
+            epochs = int(self.params["epochs"])
+            later = itertools.takewhile(lambda end: end.epoch < epochs, self._ends_from(epoch))
+            self._refuse_ends_inside_executions(itertools.islice(later, MOST_ENDS))
         self._is_first_epoch = False
 
     def _ends_of(self, epoch: int) -> list[CycleEnd]:
         """The cycles whose last update is in an epoch."""
-        steps = self._sgdr.rates_per_epoch
-        updates = range(epoch * steps, (epoch + 1) * steps)
-        complete = [
-            (cycle, part.stop - updates.start)
-            for cycle, part in self._sgdr.schedule.split(updates, steps)
-            if cycle is not None and cycle.stop == part.stop
-        ]
-        # A rate held through the epoch restarts with an epoch, wherever the schedule does.
-        n = self._batches
-        return [CycleEnd(cycle, epoch, None if n is None else math.ceil(at * n / steps)) for cycle, at in complete]
+        return list(itertools.takewhile(lambda end: end.epoch == epoch, self._ends_from(epoch)))
 
-    def _refuse_ends_inside_executions(self, ends: list[CycleEnd]) -> None:
+    def _ends_from(self, epoch: int) -> Iterator[CycleEnd]:
+        """The cycles whose last update is in an epoch or later."""
+        steps, n = self._sgdr.rates_per_epoch, self._batches
+        for cycle in self._sgdr.schedule.cycles_from(epoch * steps, steps):
+            if cycle.first < cycle.stop:
+                at = (cycle.stop - 1) // steps
+                # A rate held through the epoch restarts with an epoch, wherever the schedule does.
+                batches = None if n is None else math.ceil((cycle.stop - at * steps) * n / steps)
+                yield CycleEnd(cycle, at, batches)
+
+    def _refuse_ends_inside_executions(self, ends: Iterable[CycleEnd]) -> None:
         for end in ends:
             if end.batches != self._batches and end.batches is not None and end.batches % self._steps_per_execution:
                 raise invalid(

@@ -6,19 +6,25 @@ Keras hands a callback no list of the others, so both are read from the calling 
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
+import sys
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._folder_lock import FolderLock
 from keras_sgdr.schedules.exact import FloatArray
 
 __all__ = [
     "calling_list",
     "fits_of",
     "fits_steps",
+    "folder_of_fit",
     "is_fitting",
     "move_to_front",
     "other_callbacks",
@@ -106,12 +112,41 @@ def fits_steps(model: Any) -> int | None:
     return next((steps for frame in _fits(model) if (steps := frame.f_locals.get("steps_per_epoch"))), None)
 
 
+def folder_of_fit(callback: Any, folder: Path) -> FolderLock:
+    """Take a folder for the `fit` that is calling, until `release` or its end.
+
+    Raises:
+        ValueError: If another training has it, or it cannot be written into.
+    """
+    calling = calling_list()
+    # No callback is told that an exception has ended a `fit`, but its list of callbacks ends with it, or where what was
+    # raised is kept, with that.
+    caller = callback if calling is None else calling["self"]
+    weak = weakref.ref(caller)
+    lock = FolderLock(folder, lambda: weak() is None or not _is_running(weak()))
+    weakref.finalize(caller, lock.release)
+    return lock
+
+
+def _is_running(callbacks: Any) -> bool:
+    """Whether a `fit` that calls this `CallbackList` is being run, in any thread."""
+    return any(
+        frame.f_code.co_name == "fit" and frame.f_locals.get("callbacks") is callbacks
+        for innermost in sys._current_frames().values()
+        for frame in _frames_from(innermost)
+    )
+
+
 def _fits(model: Any) -> Iterator[Any]:
     return (each for each in _calling_frames() if each.f_code.co_name == "fit" and each.f_locals.get("self") is model)
 
 
 def _calling_frames() -> Iterator[Any]:
-    frame = inspect.currentframe()
+    # Without those of this module, whose variables hold frames: a circle of references would keep all that `fit` holds.
+    return itertools.dropwhile(lambda frame: frame.f_code.co_filename == __file__, _frames_from(inspect.currentframe()))
+
+
+def _frames_from(frame: Any) -> Iterator[Any]:
     while frame is not None:
         yield frame
         frame = frame.f_back

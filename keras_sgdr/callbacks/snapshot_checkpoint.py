@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
-from keras import ops
 
 from keras_sgdr._checks import invalid, is_integer, require
+from keras_sgdr._files import absolute
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
-from keras_sgdr.callbacks.fit_context import other_callbacks
+from keras_sgdr.callbacks.fit_context import folder_of_fit, other_callbacks, print_line
 from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.snapshots import (
     FILES,
@@ -27,9 +26,10 @@ from keras_sgdr.snapshots import (
     Mode,
     Snapshot,
     architecture,
+    has_finite_weights,
     higher_is_better,
     processes_of,
-    weights_alone,
+    save_weights,
 )
 
 __all__ = ["SnapshotCheckpoint"]
@@ -62,12 +62,15 @@ class SnapshotCheckpoint(CycleCallback):
         monitor: Metric that says which snapshot is best.
         mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
         resume: Whether to go on in a folder that has snapshots. A cycle that is run again replaces its snapshot. A run
-            that begins where a cycle ended, of which there is no snapshot, saves it then, without metrics.
+            that begins where a cycle ended, of which there is no snapshot, saves it then, without metrics. One that
+            lacks `monitor` because the run before was stopped is never dropped as not among the best.
         verbose: 1 prints a line for each snapshot.
 
     Raises:
-        ValueError: At construction, for a value out of range. When `fit` begins: if the folder holds snapshots and
-            `resume` is False; if they are those of another schedule; if there is no `SGDR` (see `CycleCallback`).
+        ValueError: At construction, for a value out of range. When `fit` begins: if another training, of this process
+            or any other, writes into the folder; if the folder holds snapshots and `resume` is False; if they are those
+            of another schedule; if there is no `SGDR` (see `CycleCallback`).
+        SnapshotError: If the folder's manifest is damaged, or a file cannot be written, as where the disk is full.
     """
 
     def __init__(
@@ -83,17 +86,17 @@ class SnapshotCheckpoint(CycleCallback):
     ) -> None:
         super().__init__(sgdr)
         which, n = keep if isinstance(keep, tuple) and len(keep) == 2 else ("last", keep)
-        valid = which in ("last", "best") and (is_integer(n) or keep is None)
+        valid = isinstance(which, str) and which in ("last", "best") and (is_integer(n) or keep is None)
         rule = '`keep` must be None, a positive integer, or a pair ("last" or "best", a positive integer).'
         require(valid, rule, "keep", keep, 'Pass keep=3 for the last three, keep=("best", 3) for the best three.')
         higher_is_better(monitor, mode)
-        # Absolute, for whoever changes the working directory in `fit`.
-        self.directory = Path(directory).absolute()
+        self.directory = absolute("directory", directory)
         self.keep = None if n is None else (which, int(n))
         self.monitor, self.mode = monitor, mode
         self.resume = resume
         self.verbose = verbose
         self._due: list[CycleEnd] = []
+        self._lock = contextlib.ExitStack()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -103,8 +106,6 @@ class SnapshotCheckpoint(CycleCallback):
         self._refused: set[int] = set()
         self._due = []
         self._processes = processes_of(self.model)
-        self._by_one(self._find)
-        self._sgdr.snapshot_folder = self.directory
 
     def _by_one(self, work: Callable[[], None]) -> None:
         """Let one process read and write, and all have its manifest and its decisions."""
@@ -122,8 +123,23 @@ class SnapshotCheckpoint(CycleCallback):
             self._manifest = Manifest.from_text(self.directory, shared["manifest"])
             self._saved, self._refused = set(shared["saved"]), set(shared["refused"])
 
-    def _find(self) -> None:
-        """Begin with what the folder holds."""
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._due = []
+        if not self._checked:
+            self._checked = True
+            self._by_one(lambda: self._open(epoch))
+            self._sgdr.snapshot_folder = self.directory
+
+    def _open(self, epoch: int) -> None:
+        """Take the folder, and begin with what it holds."""
+        self._lock.close()
+        with contextlib.ExitStack() as lock:
+            lock.callback(folder_of_fit(self, self.directory).release)
+            self._begin(epoch)
+            self._lock = lock.pop_all()
+
+    def _begin(self, epoch: int) -> None:
         is_listed = (self.directory / MANIFEST).exists()
         if not is_listed and any(self.directory.glob(FILES)):
             raise invalid(
@@ -139,17 +155,6 @@ class SnapshotCheckpoint(CycleCallback):
                 f"directory={str(self.directory)!r}, which has snapshots",
                 "Pass another folder, or resume=True to go on with that run.",
             )
-        self._manifest.monitor, self._manifest.mode = self.monitor, self.mode
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_begin(epoch, logs)
-        self._due = []
-        if not self._checked:
-            self._checked = True
-            self._by_one(lambda: self._open(epoch))
-
-    def _open(self, epoch: int) -> None:
-        """Begin with the manifest, now that the schedule is known."""
         schedule = _describe(self._sgdr.schedule)
         if self._manifest.snapshots and self._manifest.schedule != schedule:
             raise invalid(
@@ -157,16 +162,14 @@ class SnapshotCheckpoint(CycleCallback):
                 f"{schedule}, while those in {str(self.directory)!r} are of {self._manifest.schedule}",
                 "Pass another folder.",
             )
-        self._manifest.schedule = schedule
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._manifest.schedule, self._manifest.monitor, self._manifest.mode = schedule, self.monitor, self.mode
         self._manifest.clean()
         self._manifest.write()
-        # What `keep` dropped as not among the best is not to come back.
-        if self.resume and epoch and (self.keep is None or self.keep[0] == "last"):
-            for end in self._ends_of(epoch - 1):
-                is_last = end.batches == self._batches
-                if is_last and all(saved.cycle < end.cycle.index + 1 for saved in self._manifest.snapshots):
-                    self._save(end, {})
+        # What `keep` dropped is not to come back.
+        known = max([self._manifest.ended, *(saved.cycle for saved in self._manifest.snapshots)])
+        for end in self._ends_of(epoch - 1) if self.resume and epoch else ():
+            if end.batches == self._batches and end.cycle.index >= known:
+                self._save(end, {}, measured=False)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._ends:
@@ -177,7 +180,7 @@ class SnapshotCheckpoint(CycleCallback):
         due, self._due = self._due, []
         # The others hear of it at the end of the epoch: they may not validate.
         for end in due if due and self._processes.writes else ():
-            self._save(end, self._training_means)
+            self._save(end, self._training_means, measured=False)
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}
@@ -186,15 +189,18 @@ class SnapshotCheckpoint(CycleCallback):
 
     def _finish(self, end: CycleEnd, metrics: dict[str, float]) -> None:
         number = end.cycle.index + 1
+        self._manifest.ended = max(self._manifest.ended, number)
         if number in self._saved:
             others = [each for each in self._manifest.snapshots if each.cycle != number]
             (saved,) = (each for each in self._manifest.snapshots if each.cycle == number)
             if self._refuse(end, metrics):
                 self._manifest.keep(others)
             else:
-                self._manifest.amend(replace(saved, metrics=metrics))
+                self._manifest.amend(replace(saved, metrics=metrics, measured=True))
         elif number not in self._refused:
             self._save(end, metrics)
+        if number in self._refused:
+            self._manifest.write()
         if self.keep is not None:
             self._drop(*self.keep)
 
@@ -213,15 +219,17 @@ class SnapshotCheckpoint(CycleCallback):
                 swap.on_test_end()
 
     def _drop(self, which: str, n: int) -> None:
+        manifest = self._manifest
         try:
-            kept = self._manifest.last(n) if which == "last" else self._manifest.best(n)
+            kept = manifest.last(n) if which == "last" else manifest.best(n)
         except ValueError as error:
             # A warning: an error would end a training that has come this far.
             warnings.warn(f"{error} Every snapshot is kept.", stacklevel=2)
         else:
-            self._manifest.keep(kept)
+            unknown = [] if which == "last" else manifest.unmeasured
+            manifest.keep([each for each in manifest.snapshots if each in kept or each in unknown])
 
-    def _save(self, end: CycleEnd, metrics: dict[str, float]) -> None:
+    def _save(self, end: CycleEnd, metrics: dict[str, float], *, measured: bool = True) -> None:
         if self._refuse(end, metrics):
             return
         number, model = end.cycle.index + 1, self.model
@@ -237,18 +245,20 @@ class SnapshotCheckpoint(CycleCallback):
             sha256="",
             keras=keras.__version__,
             architecture=architecture(model),
+            measured=measured,
         )
-        with weights_alone(model):
-            self._manifest.add(snapshot, model.save_weights)
+        snapshot = self._manifest.add(snapshot, functools.partial(save_weights, model))
         self._saved.add(number)
         if self.verbose:
-            print(f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {self.directory / snapshot.file}")
+            print_line(
+                f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {self.directory / snapshot.file}"
+            )
 
     def _refuse(self, end: CycleEnd, metrics: dict[str, float]) -> bool:
         """Whether a cycle has diverged; warns if it has."""
         number = end.cycle.index + 1
         trouble = next((f"{name}={value}" for name, value in metrics.items() if _diverged(name, value)), None)
-        if trouble is None and number not in self._saved and not _finite(self.model.variables):
+        if trouble is None and number not in self._saved and not has_finite_weights(self.model):
             trouble = "weights that are not finite"
         if trouble is None:
             return False
@@ -259,6 +269,7 @@ class SnapshotCheckpoint(CycleCallback):
         return True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._lock.close()
         if self._checked and not self._saved and not self._refused:
             warnings.warn("No cycle was completed, so there is no snapshot of this training.", stacklevel=2)
 
@@ -285,8 +296,3 @@ def _describe(schedule: Any) -> str:
 
 def _diverged(name: str, value: float) -> bool:
     return name.endswith("loss") and not math.isfinite(value)
-
-
-def _finite(variables: Iterable[Any]) -> bool:
-    arrays = (ops.convert_to_numpy(each) for each in variables if keras.backend.is_float_dtype(each.dtype))
-    return all(bool(np.isfinite(array.astype("float32")).all()) for array in arrays)

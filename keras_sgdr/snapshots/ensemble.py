@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import keras
@@ -20,14 +18,14 @@ import numpy as np
 
 from keras_sgdr._checks import integer, is_integer, is_number, one_of, require
 from keras_sgdr._model_state import variables_restored
-from keras_sgdr.snapshots.batch_norm import estimate_statistics
 from keras_sgdr.snapshots.compiled_scores import CompiledScores
 from keras_sgdr.snapshots.data_sets import Targets, input_batches, same_at_each_pass, text_as_arrays
 from keras_sgdr.snapshots.export import as_one_model
-from keras_sgdr.snapshots.manifest import MANIFEST, Manifest, Snapshot
-from keras_sgdr.snapshots.model_weights import load_weights
+from keras_sgdr.snapshots.manifest import Manifest
+from keras_sgdr.snapshots.model_weights import estimate_statistics, load_weights
 from keras_sgdr.snapshots.outputs import Outputs, mean_of, rows
 from keras_sgdr.snapshots.scores import Array, Measured, Report, scores
+from keras_sgdr.snapshots.snapshot import Snapshot
 
 __all__ = ["SnapshotEnsemble"]
 
@@ -56,7 +54,8 @@ class SnapshotEnsemble:
         from_logits: Whether the model gives logits; None goes by its compiled loss.
 
     Raises:
-        ValueError: If there are no members with a share, or it cannot be known what the model gives.
+        ValueError: If there are no members with a share, two are of one cycle, or it cannot be known what the model
+            gives.
     """
 
     def __init__(
@@ -65,7 +64,9 @@ class SnapshotEnsemble:
         rule = "An ensemble must have members with a share."
         files = [member.file for member in members]
         fix = "Pass a folder with the snapshots of a complete cycle."
-        require(bool(members) and sum(member.weight for member in members) > 0, rule, "snapshots", files, fix)
+        require(any(member.weight > 0 for member in members), rule, "snapshots", files, fix)
+        rule, fix = "The members of an ensemble must be of different cycles.", "Pass each once, with a larger `weight`."
+        require(len({member.cycle for member in members}) == len(members), rule, "snapshots", files, fix)
         self._manifest = manifest
         self.model = model
         self.members = list(members)
@@ -121,7 +122,8 @@ class SnapshotEnsemble:
             chosen = manifest.best(limit) if select == "best" else manifest.last(limit)
         chosen = sorted(chosen, key=lambda member: member.cycle)
         if weights is not None:
-            valid = len(weights) == len(chosen) and all(is_number(w) and w >= 0 for w in weights) and sum(weights) > 0
+            several = isinstance(weights, Sequence | np.ndarray) and len(weights) == len(chosen)
+            valid = several and all(is_number(w) and w >= 0 for w in weights) and any(w > 0 for w in weights)
             rule = f"`weights` must be numbers, 0 or more and not all 0, one for each of the {len(chosen)} members."
             require(valid, rule, "weights", weights, "Pass the members' shares in the order of their cycles.")
             chosen = [replace(member, weight=float(w)) for member, w in zip(chosen, weights, strict=True)]
@@ -132,8 +134,10 @@ class SnapshotEnsemble:
     @property
     def shares(self) -> list[float]:
         """The members' shares in the mean, of sum 1."""
-        total = sum(member.weight for member in self.members)
-        return [member.weight / total for member in self.members]
+        # Of the largest first: the sum of what they are may be beyond the floats.
+        largest = max(member.weight for member in self.members)
+        relative = [member.weight / largest for member in self.members]
+        return [each / sum(relative) for each in relative]
 
     def predict(self, x: Any, batch_size: int = 32) -> Any:
         """The weighted mean of the members' probabilities, or of their outputs where these are no logits.
@@ -234,17 +238,13 @@ class SnapshotEnsemble:
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Copy the members, with their shares, into another folder, from which `load` makes the same ensemble.
 
+        A copy that is broken off leaves no ensemble.
+
         Raises:
-            ValueError: If the folder has snapshots.
+            SnapshotError: If a member's file is missing or damaged, or a copy cannot be written.
+            ValueError: If the folder has snapshots, or is no path.
         """
-        target = Path(directory)
-        rule = "An ensemble must be saved into a folder of its own, without snapshots."
-        require(not (target / MANIFEST).exists(), rule, "directory", str(target), "Pass another folder.")
-        target.mkdir(parents=True, exist_ok=True)
-        copy = replace(self._manifest, directory=target, snapshots=[])
-        for member in self.members:
-            source = self._manifest.path(member)
-            copy.add(member, lambda unfinished, source=source: shutil.copyfile(source, unfinished))  # type: ignore[misc]
+        self._manifest.copy(directory, self.members)
 
     def _members(self) -> Iterator[Snapshot]:
         """Each member in turn, with its weights in the model."""

@@ -1,83 +1,35 @@
-"""Snapshots on disk: the weights at the end of each cycle, and the manifest that lists them.
+"""Snapshots on disk: files of the weights at the end of each cycle, and the manifest that lists them.
 
 A folder holds `cycle-003_epoch-0070.weights.h5` and so on, and `snapshots.json`. Every file is written under another
 name, forced to disk and renamed, and the manifest names a file only while that file is whole: a process killed at any
-moment leaves a manifest of whole files. Loading reads JSON and weights, nothing that runs code.
+moment leaves a manifest of whole files. A snapshot that is replaced stays listed until the new one is whole. Loading
+reads JSON and weights, nothing that runs code.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from keras_sgdr._checks import invalid, is_integer, is_number
-from keras_sgdr._files import UNFINISHED, from_null, read_sealed, replace_file, sealed, sha256, to_null
+from keras_sgdr._checks import invalid, is_integer, require
+from keras_sgdr._files import UNFINISHED, absolute, read_sealed, replace_file, sealed, sha256
 from keras_sgdr.snapshots.scores import Mode, higher_is_better
+from keras_sgdr.snapshots.snapshot import SUFFIX, Snapshot, SnapshotError
 
-__all__ = ["FILES", "MANIFEST", "SUFFIX", "Manifest", "Snapshot", "SnapshotError"]
+__all__ = ["FILES", "MANIFEST", "Manifest"]
 
 MANIFEST = "snapshots.json"
-SUFFIX = ".weights.h5"
 FILES = f"cycle-*_epoch-*{SUFFIX}"
 _FORMAT = 1
-
-
-class SnapshotError(ValueError):
-    """A snapshot or a manifest is missing, damaged or not what it was; the message names the file."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """An entry of the manifest: the weights at the end of a cycle.
-
-    Attributes:
-        cycle: Number of the cycle, from 1.
-        epoch: Epochs completed at its end; a fraction where it ended inside one.
-        update: Updates completed at its end, None where the steps of an epoch were unknown.
-        rate: Learning rate of its last update.
-        metrics: Metrics by name at its end.
-        file: Name of the weights' file in the folder.
-        sha256: The file's SHA-256, in hexadecimal.
-        keras: Version of Keras that wrote it.
-        architecture: Digest of the shapes of the model's weights: see `model_weights.architecture`.
-        weight: Its share in an ensemble, relative to the others'.
-    """
-
-    cycle: int
-    epoch: float
-    update: int | None
-    rate: float
-    metrics: dict[str, float]
-    file: str
-    sha256: str
-    keras: str
-    architecture: str
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        valid = (
-            is_integer(self.cycle)
-            and is_number(self.epoch)
-            and (self.update is None or is_integer(self.update, 0))
-            and is_number(self.rate)
-            and isinstance(self.metrics, dict)
-            and all(isinstance(value, int | float) for value in self.metrics.values())
-            # A plain name: a manifest from elsewhere must not point out of its folder.
-            and isinstance(self.file, str)
-            and Path(self.file).name == self.file
-            and self.file.endswith(SUFFIX)
-            and isinstance(self.sha256, str)
-            and isinstance(self.keras, str)
-            and isinstance(self.architecture, str)
-            and is_number(self.weight)
-            and self.weight >= 0
-        )
-        if not valid:
-            raise ValueError(f"not a snapshot: {self!r}")
+# As `replace_file` names the files that it has not finished.
+_UNFINISHED = re.compile(rf"{re.escape(UNFINISHED)}\d+-.*({re.escape(SUFFIX)}|{re.escape(MANIFEST)})")
 
 
 @dataclass
@@ -90,9 +42,11 @@ class Manifest:
         snapshots: Its snapshots.
         monitor: Metric that says which of them is best.
         mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
+        ended: Number of the last cycle that was saved with its metrics, dropped or refused.
 
     Raises:
-        ValueError: If `mode` is none of the three, or `"auto"` and the metric's name does not tell.
+        ValueError: If `directory` is no path, `mode` is none of the three, or `"auto"` and the metric's name does not
+            tell.
     """
 
     directory: Path
@@ -100,9 +54,10 @@ class Manifest:
     snapshots: list[Snapshot] = field(default_factory=list)
     monitor: str = "val_loss"
     mode: Mode = "auto"
+    ended: int = 0
 
     def __post_init__(self) -> None:
-        self.directory = Path(self.directory).absolute()
+        self.directory = absolute("directory", self.directory)
         higher_is_better(self.monitor, self.mode)
 
     @classmethod
@@ -111,8 +66,9 @@ class Manifest:
 
         Raises:
             SnapshotError: If there is none, or it is damaged.
+            ValueError: If `directory` is no path.
         """
-        path = Path(directory).absolute() / MANIFEST
+        path = absolute("directory", directory) / MANIFEST
         try:
             return cls.from_text(path.parent, path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -120,7 +76,7 @@ class Manifest:
                 f"A folder of snapshots has a `{MANIFEST}`. Received: {str(path.parent)!r}, which has none. "
                 "Pass the folder that a `SnapshotCheckpoint` wrote."
             ) from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise SnapshotError(
                 f"The manifest of the snapshots must be as it was written. Received: {str(path)!r}, damaged: {error}. "
                 "Restore it from a copy."
@@ -132,21 +88,27 @@ class Manifest:
         content = read_sealed(text)
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, where this version reads {_FORMAT}")
-        snapshots = [_from_json(entry) for entry in content["snapshots"]]
+        snapshots = [Snapshot.from_json(entry) for entry in content["snapshots"]]
         if len({snapshot.cycle for snapshot in snapshots}) < len(snapshots):
             raise ValueError("a cycle is listed twice")
-        return cls(directory, str(content["schedule"]), snapshots, str(content["monitor"]), content["mode"])
+        if not is_integer(ended := content.get("ended", 0), 0):
+            raise ValueError(f"{ended!r} is no number of a cycle")
+        return cls(directory, str(content["schedule"]), snapshots, str(content["monitor"]), content["mode"], ended)
 
     @property
     def text(self) -> str:
         """The text of its file."""
         head = {"format": _FORMAT, "schedule": self.schedule, "monitor": self.monitor, "mode": self.mode}
-        return sealed({**head, "snapshots": [_to_json(snapshot) for snapshot in self.snapshots]})
+        return sealed({**head, "ended": self.ended, "snapshots": [snapshot.to_json() for snapshot in self.snapshots]})
 
     def write(self) -> None:
-        """Write the manifest, whole or not at all."""
+        """Write the manifest, whole or not at all.
+
+        Raises:
+            SnapshotError: If it cannot be written, as where the disk is full; so for all that writes.
+        """
         text = self.text
-        replace_file(self.directory / MANIFEST, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+        _write(self.directory / MANIFEST, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
     def add(self, snapshot: Snapshot, save: Callable[[str], object]) -> Snapshot:
         """Save the weights of a snapshot and list it, in place of an earlier one of the same cycle.
@@ -159,10 +121,10 @@ class Manifest:
             The snapshot as it is listed.
         """
         if any(listed.file == snapshot.file for listed in self.snapshots):
-            # The old file is about to go: the manifest must not list it while the new one takes its place.
-            self._list(listed for listed in self.snapshots if listed.file != snapshot.file)
+            # A name of its own: the old file stays, and stays listed, until the new one is whole.
+            snapshot = replace(snapshot, file=f"{snapshot.file.removesuffix(SUFFIX)}_again{SUFFIX}")
         path = self.directory / snapshot.file
-        replace_file(path, lambda unfinished: save(str(unfinished)))
+        _write(path, lambda unfinished: save(str(unfinished)))
         snapshot = replace(snapshot, sha256=sha256(path))
         self.amend(snapshot)
         return snapshot
@@ -172,23 +134,45 @@ class Manifest:
         self._list([*(listed for listed in self.snapshots if listed.cycle != snapshot.cycle), snapshot])
 
     def keep(self, snapshots: Sequence[Snapshot]) -> None:
-        """Remove the other snapshots, from the manifest first."""
-        dropped = [listed for listed in self.snapshots if listed not in snapshots]
-        if dropped:
+        """Remove the other snapshots."""
+        if any(listed not in snapshots for listed in self.snapshots):
             self._list(snapshots)
-            for snapshot in dropped:
-                (self.directory / snapshot.file).unlink(missing_ok=True)
-
-    def clean(self) -> None:
-        """Remove what a killed process left: unfinished files, and snapshots that are not, or no longer, listed."""
-        listed = {snapshot.file for snapshot in self.snapshots}
-        for path in [*self.directory.glob(f"{UNFINISHED}*"), *self.directory.glob(FILES)]:
-            if path.name not in listed:
-                path.unlink(missing_ok=True)
 
     def _list(self, snapshots: Iterable[Snapshot]) -> None:
-        self.snapshots = sorted(snapshots, key=lambda snapshot: snapshot.cycle)
-        self.write()
+        """List these snapshots, and then remove the files of those that are no longer listed."""
+        listed = sorted(snapshots, key=lambda snapshot: snapshot.cycle)
+        replace(self, snapshots=listed).write()
+        dropped = {snapshot.file for snapshot in self.snapshots} - {snapshot.file for snapshot in listed}
+        self.snapshots = listed
+        for file in dropped:
+            (self.directory / file).unlink(missing_ok=True)
+
+    def copy(self, directory: str | os.PathLike[str], snapshots: Sequence[Snapshot]) -> None:
+        """Copy snapshots into another folder, which lists all of them at the end; broken off before, it lists none.
+
+        Raises:
+            SnapshotError: If a file is missing or damaged, or cannot be written.
+            ValueError: If the folder has snapshots.
+        """
+        copy = replace(self, directory=absolute("directory", directory), snapshots=list(snapshots))
+        paths = [copy.directory / name for name in (MANIFEST, *(snapshot.file for snapshot in snapshots))]
+        rule = "An ensemble must be saved into a folder of its own, without snapshots."
+        found = [path.name for path in paths if path.exists()]
+        require(not found, rule, "directory", f"{copy.directory}, which has {', '.join(found)}", "Pass another folder.")
+        try:
+            for snapshot, path in zip(snapshots, paths[1:], strict=True):
+                _write(path, functools.partial(shutil.copyfile, self.path(snapshot)))
+            copy.write()
+        except BaseException:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            raise
+
+    def clean(self) -> None:
+        """Remove what a killed process has left unfinished; a file that is not listed may be the user's."""
+        for path in self.directory.iterdir():
+            if _UNFINISHED.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def path(self, snapshot: Snapshot) -> Path:
         """Path of a snapshot's file, whose content is checked first.
@@ -216,6 +200,11 @@ class Manifest:
         """The last `n` snapshots, in the order of their cycles."""
         return self.snapshots[-n:]
 
+    @property
+    def unmeasured(self) -> list[Snapshot]:
+        """The snapshots that lack `monitor` because a run was stopped, so that it is not known how good they are."""
+        return [each for each in self.snapshots if not each.measured and self.monitor not in each.metrics]
+
     def best(self, n: int = 1) -> list[Snapshot]:
         """The best `n` snapshots by `monitor`, the best first; of equals the later. Those that lack it come last.
 
@@ -239,13 +228,13 @@ class Manifest:
         return sorted(self.snapshots, key=rank)[:n]
 
 
-def _to_json(snapshot: Snapshot) -> dict[str, Any]:
-    metrics = dict(zip(snapshot.metrics, to_null(snapshot.metrics.values()), strict=True))
-    return {**asdict(snapshot), "metrics": metrics}
-
-
-def _from_json(entry: dict[str, Any]) -> Snapshot:
-    if unknown := set(entry) - {attribute.name for attribute in fields(Snapshot)}:
-        raise ValueError(f"unknown entries {sorted(unknown)}")
-    metrics = dict(zip(entry["metrics"], from_null(entry["metrics"].values()), strict=True))
-    return Snapshot(**{**entry, "metrics": metrics})
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file as `replace_file` does, with errors that name it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, write)
+    except (OSError, RuntimeError) as error:  # On a full disk, those of HDF5 are of either kind.
+        raise SnapshotError(
+            f"A file of snapshots must be written whole. Received: {str(path)!r}, which could not be: {error}. Make "
+            "room, or pass another folder; what the folder lists is as it was."
+        ) from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sgdr._checks import invalid
 from keras_sgdr.snapshots.compiled_loss import gives_logits, kind_of, losses_by_output
-from keras_sgdr.snapshots.scores import probabilities
+from keras_sgdr.snapshots.scores import are_whole, probabilities
 
 __all__ = ["Outputs", "mean_of", "rows"]
 
@@ -81,17 +81,24 @@ class Outputs:
         return outputs.ndim == 2 and (kind == "exclusive" or (kind == "binary" and outputs.shape[1] == 1))
 
     def check_labels(self, outputs: Any, labels: Any) -> None:
-        """Refuse classes where each output has a label of its own: Keras would spread them over the outputs."""
-        if keras.tree.is_nested(outputs) or keras.tree.is_nested(labels):
-            return
-        (loss,) = losses_by_output(self._model, outputs)
-        if kind_of(loss) == "binary" and labels.shape != outputs.shape:
-            raise invalid(
-                "Labels must be one for each output where the loss is a binary one: classes are those of a model whose "
-                "classes exclude each other.",
-                f"loss={loss!r}, labels of shape {labels.shape}, and {outputs.shape[-1]} outputs",
-                "Pass labels of 0 and 1, as many for each sample as there are outputs.",
-            )
+        """Refuse labels that Keras would take for others: fractions cut to classes, classes spread over outputs."""
+        leaves, given = keras.tree.flatten(outputs), keras.tree.flatten(labels)
+        if type(outputs) is not type(labels) or len(leaves) != len(given):
+            return  # It is not known which label is whose.
+        for loss, output, label in zip(losses_by_output(self._model, outputs), leaves, given, strict=True):
+            if kind_of(loss) == "exclusive" and label.size != output.size and not are_whole(label):
+                raise invalid(
+                    "Labels must be whole numbers of classes where classes exclude each other.",
+                    f"loss={loss!r}, labels such as {label.reshape(-1)[0]}",
+                    "Pass the classes, or the loss that the labels are for.",
+                )
+            if kind_of(loss) == "binary" and label.shape != output.shape and not keras.tree.is_nested(outputs):
+                raise invalid(
+                    "Labels must be one for each output where the loss is a binary one: classes are those of a model "
+                    "whose classes exclude each other.",
+                    f"loss={loss!r}, labels of shape {label.shape}, and {output.shape[-1]} outputs",
+                    "Pass labels of 0 and 1, as many for each sample as there are outputs.",
+                )
 
 
 def mean_of(shares: list[float], outputs: Any) -> Any:

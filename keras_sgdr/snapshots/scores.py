@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_sgdr._checks import invalid, one_of
+from keras_sgdr._checks import invalid, one_of, require
 
-__all__ = ["Array", "Measured", "Mode", "Report", "Scores", "higher_is_better", "probabilities", "scores"]
+__all__ = ["Array", "Measured", "Mode", "Report", "Scores", "are_whole", "higher_is_better", "probabilities", "scores"]
 
 Array: TypeAlias = NDArray[Any]
 Mode: TypeAlias = Literal["auto", "min", "max"]
@@ -94,8 +94,10 @@ def higher_is_better(metric: str, mode: Mode = "auto") -> bool:
         mode: `"min"`, `"max"`, or `"auto"` to go by the name.
 
     Raises:
-        ValueError: If `mode` is none of the three, or `"auto"` and the name does not tell.
+        ValueError: If `metric` is no name, `mode` is none of the three, or `"auto"` and the name does not tell.
     """
+    fix = 'Pass one that training logs, such as "val_loss".'
+    require(isinstance(metric, str) and metric != "", "`monitor` must be the name of a metric.", "monitor", metric, fix)
     one_of("mode", mode, ("auto", "min", "max"))
     if mode != "auto":
         return mode == "max"
@@ -123,28 +125,37 @@ def probabilities(outputs: Array, activation: Literal["softmax", "sigmoid"] | No
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
+def are_whole(labels: Array) -> bool:
+    """Whether labels are whole numbers."""
+    return labels.dtype.kind not in "OSU" and bool(np.isfinite(labels).all() and (np.floor(labels) == labels).all())
+
+
 def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
     """Scores, and the predicted class of each sample.
 
     Args:
         outputs: Probabilities, shape `(samples, classes)`, or `(samples, 1)` of the second of two classes.
-        labels: Classes, shape `(samples,)` or `(samples, 1)`, or one-hot, shape `(samples, classes)`.
+        labels: Classes, shape `(samples,)` or `(samples, 1)`, or one-hot, shape `(samples, classes)`. With shares of
+            classes in place of one-hot, as of smoothed labels, the loss is by the shares, the rest by the largest.
 
     Raises:
         ValueError: If the shapes are others, or a label is no class.
     """
     if outputs.ndim == 2 and outputs.shape[1] == 1:
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
-    classes = labels.reshape(-1) if labels.size == len(outputs) else labels.argmax(axis=-1)
+    is_of_shares = labels.size != len(outputs)
+    classes = labels.argmax(axis=-1) if is_of_shares else labels.reshape(-1)
     if outputs.ndim != 2 or classes.shape != outputs.shape[:1]:
         raise invalid(
             "Scores are of a classifier of one output, and its labels are classes or one-hot.",
             f"outputs of shape {outputs.shape} and labels of shape {labels.shape}",
             "Use `predict` for anything else.",
         )
-    is_whole = np.equal(np.mod(classes, 1), 0).all()
-    is_share = labels.size == len(outputs) or np.allclose(labels.sum(axis=-1), 1, atol=1e-3)
-    if not (is_whole and is_share):
+    if is_of_shares:
+        valid = (labels >= 0).all() and np.allclose(labels.sum(axis=-1), 1, atol=1e-3)
+    else:
+        valid = are_whole(labels)
+    if not valid:
         raise invalid(
             "Labels must be whole numbers of classes, or one-hot.",
             f"labels such as {labels.reshape(len(outputs), -1)[0].tolist()}",
@@ -158,11 +169,12 @@ def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
             "Pass those that the model was trained on.",
         )
     outputs = outputs.astype(np.float64)
-    likelihood = np.take_along_axis(outputs, classes[:, None], axis=1)[:, 0]
     predicted, confidence = outputs.argmax(axis=1), outputs.max(axis=1)
     correct = predicted == classes
     # Rounded to float32, a probability may be 0.
-    loss = float(-np.log(np.maximum(likelihood, np.finfo(np.float32).tiny)).mean())
+    logarithms = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
+    of_class = (labels * logarithms).sum(1) if is_of_shares else np.take_along_axis(logarithms, classes[:, None], 1)
+    loss = float(-of_class.mean())
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.bincount(bins, correct - confidence, BINS)
     return Scores(loss, float(correct.mean()), float(np.abs(gaps).sum() / len(classes))), predicted

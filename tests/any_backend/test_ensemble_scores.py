@@ -130,6 +130,18 @@ def test_several_outputs_go_by_the_loss_of_each(tmp_path: Path, structure: str, 
         np.testing.assert_allclose(exported[key], predicted[key], **CLOSE)
 
 
+@pytest.mark.parametrize("structure", ["list", "dict"])
+def test_fractions_that_are_no_class_are_refused(tmp_path: Path, structure: str) -> None:
+    """Keras cuts them to classes."""
+    losses = {"value": "mse", "kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    model = two_headed(structure, loss=losses if structure == "dict" else list(losses.values()))
+    save_members(tmp_path, model, losses=[1])
+    ensemble = SnapshotEnsemble.load(tmp_path, model)
+    labels = {"value": TARGETS[:, :2], "kind": Y + 0.9} if structure == "dict" else [TARGETS[:, :2], Y + 0.9]
+    with pytest.raises(ValueError, match=r"whole numbers of classes where .* Received: loss=.*labels such as \d\.9"):
+        ensemble.evaluate(X, labels)
+
+
 def test_a_data_set_brings_the_weights_of_its_samples(tmp_path: Path) -> None:
     class Batches(keras.utils.PyDataset):
         def __len__(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -15,7 +17,9 @@ import numpy as np
 import pytest
 
 from keras_sgdr import SnapshotEnsemble
-from keras_sgdr.snapshots import Manifest, SnapshotError
+from keras_sgdr._files import sealed, sha256
+from keras_sgdr.snapshots import MANIFEST, Manifest, SnapshotError
+from tests.support.full_disk import full_disk
 from tests.support.members import X, Y, save_members
 
 
@@ -49,6 +53,9 @@ def test_greedy_stops_at_the_number_of_members(folder: Path, compiled: Any) -> N
             r"`weights` must be .* one for each of the 4 members. Received: weights=\[1, 2\]",
         ),
         ({"weights": [0, 0, 0, 0]}, r"`weights` must be numbers, 0 or more and not all 0"),
+        ({"weights": [1, 1, 1, 10**400]}, r"`weights` must be numbers, 0 or more and not all 0"),
+        ({"weights": [1, 1, 1, float("inf")]}, r"`weights` must be numbers, 0 or more and not all 0"),
+        ({"weights": 4}, r"`weights` must be numbers, .* Received: weights=4. Pass the members' shares"),
         ({"select": "greedy"}, r'select="greedy" must have data'),
     ],
 )
@@ -77,6 +84,111 @@ def test_a_saved_ensemble_keeps_what_its_folder_says(folder: Path, compiled: Any
     assert [snapshot.cycle for snapshot in saved.snapshots] == [2, 3]
     with pytest.raises(ValueError, match=r"a folder of its own.* Received: directory=.*Pass another folder"):
         SnapshotEnsemble.load(folder, compiled).save(tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"),
+    [
+        ([1e308, 1e308, 0, 0], [0.5, 0.5, 0, 0]),
+        ([1e308, 1e308, 1e308, 1e308], [0.25] * 4),
+        ([5e-324, 5e-324, 0, 0], [0.5, 0.5, 0, 0]),
+        (np.array([3e38, 3e38, 0, 0], "float32"), [0.5, 0.5, 0, 0]),
+    ],
+)
+def test_shares_of_weights_of_any_size_have_sum_1(folder: Path, compiled: Any, weights: Any, shares: Any) -> None:
+    ensemble = SnapshotEnsemble.load(folder, compiled, weights=weights)
+    assert ensemble.shares == shares
+    np.testing.assert_allclose(ensemble.predict(X).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_member_twice_is_refused(folder: Path, compiled: Any) -> None:
+    manifest = Manifest.read(folder)
+    with pytest.raises(ValueError, match=r"members .* must be of different cycles. Received: snapshots=.*Pass each"):
+        SnapshotEnsemble(manifest, compiled, [manifest.snapshots[0]] * 2)
+
+
+@pytest.mark.parametrize("which", [2, 4])
+def test_a_save_that_is_broken_off_leaves_no_ensemble(
+    folder: Path, compiled: Any, tmp_path: Path, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the third copy, or at the manifest."""
+    ensemble = SnapshotEnsemble.load(folder, compiled)
+    size = max(path.stat().st_size for path in folder.glob("*.h5"))
+    copied = iter(range(which))
+
+    def flush(_: int) -> None:
+        if next(copied, None) is None:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", flush)
+        with pytest.raises(SnapshotError, match=r"must be written whole. Received: '.*/to/.*No space left .*Make room"):
+            ensemble.save(tmp_path / "to")
+    with full_disk(size // 2), pytest.raises(SnapshotError, match=r"'.*cycle-001.*File too large.*Make room"):
+        ensemble.save(tmp_path / "to")
+    assert not list((tmp_path / "to").iterdir())
+    with pytest.raises(SnapshotError, match="which has none"):
+        SnapshotEnsemble.load(tmp_path / "to", compiled)
+    ensemble.save(tmp_path / "to")
+    assert len(SnapshotEnsemble.load(tmp_path / "to", compiled).members) == 4
+
+
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")  # By JAX; the child uses none of it.
+def test_a_save_that_was_killed_lists_nothing(folder: Path, compiled: Any, tmp_path: Path) -> None:
+    ensemble = SnapshotEnsemble.load(folder, compiled)
+    child = os.fork()
+    if child == 0:
+        copy, copies = shutil.copyfile, iter(range(3))
+
+        def killed_at_the_fourth(*paths: Any) -> None:
+            if next(copies, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            copy(*paths)
+
+        shutil.copyfile = killed_at_the_fourth  # type: ignore[assignment]
+        ensemble.save(tmp_path / "to")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert len(list((tmp_path / "to").glob("*.h5"))) == 3
+    with pytest.raises(SnapshotError, match="which has none"):
+        SnapshotEnsemble.load(tmp_path / "to", compiled)
+    with pytest.raises(ValueError, match=r"which has cycle-001.*, cycle-003_epoch-0003.weights.h5'. Pass another"):
+        ensemble.save(tmp_path / "to")
+
+
+def test_what_is_in_the_way_of_a_saved_ensemble_is_not_replaced(folder: Path, compiled: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "cycle-002_epoch-0002.weights.h5"
+    theirs.write_text("someone's")
+    with pytest.raises(ValueError, match=r"a folder of its own.* Received: directory=.*which has cycle-002_.*Pass ano"):
+        SnapshotEnsemble.load(folder, compiled).save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [theirs.name]
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 no archive", "truncated"])
+def test_a_file_that_keras_cannot_read_is_named(folder: Path, compiled: Any, tmp_path: Path, content: Any) -> None:
+    """One that is what the manifest says."""
+    SnapshotEnsemble.load(folder, compiled, "last", n_members=1).save(tmp_path / "to")
+    path = tmp_path / "to" / MANIFEST
+    listed = json.loads(path.read_text())
+    listed.pop("sha256")
+    (snapshot,) = listed["snapshots"]
+    member = tmp_path / "to" / snapshot["file"]
+    whole = member.read_bytes()
+    member.write_bytes(whole[: len(whole) // 2] if content == "truncated" else content)
+    snapshot["sha256"] = sha256(member)
+    path.write_text(sealed(listed))
+    ensemble = SnapshotEnsemble.load(tmp_path / "to", compiled)
+    with pytest.raises(SnapshotError, match=r"Keras can read. Received: '.*cycle-004_.*', which it cannot: .*Restore"):
+        ensemble.predict(X)
+
+
+def test_folders_are_absolute(folder: Path, compiled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    ensemble = SnapshotEnsemble.load(".", compiled)
+    monkeypatch.chdir(tmp_path)
+    ensemble.save("to")
+    again = SnapshotEnsemble.load("to", compiled)
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(again.predict(X), ensemble.predict(X))
 
 
 def test_another_architecture_is_an_error(folder: Path) -> None:

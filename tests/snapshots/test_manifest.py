@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from keras_sgdr._files import sealed
 from keras_sgdr.snapshots import MANIFEST, Manifest, Snapshot, SnapshotError
+from tests.support.full_disk import full_disk
 
 
 def manifest_of(folder: Path, values: list[float], **fields: Any) -> Manifest:
@@ -131,16 +133,109 @@ def test_any_change_of_a_manifest_is_an_error_that_names_it(manifest: Manifest) 
         ({"snapshots": {"cycle": 0}}, "not a snapshot"),
         ({"snapshots": {"code": "1"}}, "unknown entries"),
         ({"snapshots": {"cycle": 2}}, "listed twice"),
+        ({"ended": -1}, "-1 is no number of a cycle"),
+        ({"snapshots": {"measured": 1}}, "not a snapshot"),
+        # Beyond the floats, with which metrics are compared.
+        ({"snapshots": {"metrics": {"val_loss": 10**400}}}, "not a snapshot"),
+        ({"snapshots": {"rate": math.nan}}, "not a snapshot"),
+        ({"snapshots": {"epoch": math.inf}}, "not a snapshot"),
+        ({"snapshots": [1]}, "'int'"),
+        ({"snapshots": None}, "not iterable"),
     ],
 )
 def test_a_manifest_of_other_content_is_an_error(manifest: Manifest, change: dict[str, Any], reason: str) -> None:
     path = manifest.directory / MANIFEST
     content = json.loads(path.read_text())
     content.pop("sha256")
-    if "snapshots" in change:
+    if isinstance(change.get("snapshots"), dict):
         content["snapshots"][0].update(change["snapshots"])
     else:
         content.update(change)
     path.write_text(sealed(content))
     with pytest.raises(SnapshotError, match=f"{MANIFEST}', damaged: .*{reason}"):
         Manifest.read(manifest.directory)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"sha256": ' * 100_000, "nested too deeply"),
+        ('{"sha256": "", "a": ' + "[" * 900 + "]" * 900 + "}", "does not match|nested too deeply"),
+        ('{"format": ' + "1" * 5000 + ', "sha256": ""}', "Exceeds the limit"),
+        ("NaN", "no SHA-256"),
+        ("[]", "no SHA-256"),
+        ("", "Expecting value"),
+    ],
+)
+def test_deep_and_huge_content_is_an_error(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(SnapshotError, match=f"{MANIFEST}', damaged: .*({reason}).*Restore it from a copy"):
+        Manifest.read(tmp_path)
+
+
+def test_a_manifest_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes(b"\xff\xfe")
+    with pytest.raises(SnapshotError, match=f"{MANIFEST}', damaged: .*decode"):
+        Manifest.read(tmp_path)
+    (tmp_path / "folder" / MANIFEST).mkdir(parents=True)
+    with pytest.raises(SnapshotError, match=f"{MANIFEST}', damaged: .*directory"):
+        Manifest.read(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"runs", "a\0b"])
+def test_what_is_no_path_is_refused(folder: Any) -> None:
+    for use in (Manifest.read, Manifest):
+        with pytest.raises(ValueError, match=r"`directory` must be the path of a folder. Received: directory="):
+            use(folder)
+
+
+FULL = r"must be written whole. Received: '.*{}', which could not be: .*File too large.*Make room, or pass another"
+
+
+def test_on_a_full_disk_the_manifest_stays_as_it_was(manifest: Manifest) -> None:
+    with full_disk(0), pytest.raises(SnapshotError, match=FULL.format(MANIFEST)):
+        manifest.keep(manifest.snapshots[1:])
+    read = Manifest.read(manifest.directory)
+    assert repr(read.snapshots) == repr(manifest.snapshots)
+    assert all(read.path(snapshot).is_file() for snapshot in read.snapshots)
+    assert len(list(manifest.directory.iterdir())) == 4
+    manifest.keep(manifest.snapshots[1:])
+    assert len(Manifest.read(manifest.directory).snapshots) == 2
+
+
+def test_what_is_replaced_is_listed_until_the_new_one_is_whole(manifest: Manifest) -> None:
+    replaced = manifest.snapshots[1]
+
+    def save(path: str) -> None:
+        read = Manifest.read(manifest.directory)
+        assert read.path(read.snapshots[1]).read_bytes() == bytes(range(2, 24))
+        Path(path).write_bytes(b"new")
+
+    names = ("cycle-002_epoch-0002_again.weights.h5", "cycle-002_epoch-0002.weights.h5")
+    for name, write in zip(names, (save, lambda path: Path(path).touch()), strict=True):
+        added = manifest.add(replaced, write)
+        assert added.file == name
+        read = Manifest.read(manifest.directory)
+        assert read.snapshots[1] == added
+        assert {path.name for path in manifest.directory.glob("*.h5")} == {each.file for each in read.snapshots}
+
+
+def test_those_that_could_not_be_measured_are_told(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, [2.0, 1.0, 3.0])
+    manifest.amend(replace(manifest.snapshots[0], metrics={"loss": 1.0}, measured=False))
+    manifest.amend(replace(manifest.snapshots[1], measured=False))
+    manifest.amend(replace(manifest.snapshots[2], metrics={"loss": 1.0}))
+    assert [snapshot.cycle for snapshot in Manifest.read(tmp_path).unmeasured] == [1]
+
+
+def test_a_manifest_of_before_is_read(manifest: Manifest) -> None:
+    """Without what is new in it."""
+    path = manifest.directory / MANIFEST
+    content = json.loads(path.read_text())
+    content.pop("sha256")
+    content.pop("ended")
+    for entry in content["snapshots"]:
+        entry.pop("measured")
+    path.write_text(sealed(content))
+    assert repr(Manifest.read(manifest.directory)) == repr(manifest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,19 @@ def test_the_name_of_a_metric_tells_its_direction(metric: str, higher: bool) -> 
     assert higher_is_better(metric) is higher
     assert higher_is_better(metric, "max")
     assert not higher_is_better(metric, "min")
+
+
+@pytest.mark.parametrize("labels", [[0.9, 1.0], [np.nan, 1.0], [np.inf, 1.0], [[0.9], [1.0]], ["0", "1"]])
+def test_a_fraction_is_no_class(labels: Any) -> None:
+    with pytest.raises(ValueError, match=r"Labels must be whole numbers of classes, or one-hot. Received: labels such"):
+        scores(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array(labels))
+
+
+def test_shares_of_classes_are_not_cut_to_classes() -> None:
+    """Smoothed labels: the cross-entropy is that of Keras, in which each class counts by its share."""
+    outputs, labels = np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    score, _ = scores(outputs, labels)
+    assert score.loss == pytest.approx(-(labels * np.log(outputs)).sum(1).mean())
+    assert score.accuracy == 1
+    with pytest.raises(ValueError, match="whole numbers of classes, or one-hot"):
+        scores(outputs, np.array([[1.5, -0.5], [0.0, 1.0]]))

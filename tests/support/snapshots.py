@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,6 +26,30 @@ def warned(*arguments: Any, **options: Any) -> list[str]:
         warnings.filterwarnings("always", category=UserWarning)
         train(*arguments, **options)
     return [str(one.message) for one in caught]
+
+
+def model() -> Any:
+    """A `small_model` that is trained by plain SGD."""
+    return small_model(keras.optimizers.SGD(0.1))
+
+
+def whole_files(folder: Path) -> list[str]:
+    """The files of the snapshots that are listed, each of which is whole."""
+    manifest = Manifest.read(folder)
+    return [manifest.path(each).name for each in manifest.snapshots]
+
+
+class At(keras.callbacks.Callback):
+    """Does something at a hook of one epoch."""
+
+    def __init__(self, hook: str, epoch: int, action: Any) -> None:
+        super().__init__()
+        self.epoch, self.action = epoch, action
+        setattr(self, hook, self.act)
+
+    def act(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.epoch:
+            self.action()
 
 
 class Judge(keras.callbacks.Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,20 @@ def test_a_cycle_that_ends_inside_an_execution_is_refused(tmp_path: Path) -> Non
     assert_equal(values(model.weights), weights)
     train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=2)
     assert [one.update for one in Manifest.read(tmp_path).snapshots] == [3, 6]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.filterwarnings("ignore:.*mid-cycle:UserWarning")
+@pytest.mark.parametrize(("T_0", "T_mult"), [(1, 1), ("3/2", 1), (10, 2), ("7/3", 1)])
+def test_a_training_of_any_length_begins_at_once(tmp_path: Path, T_0: Any, T_mult: Any) -> None:
+    class Began(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            raise KeyboardInterrupt("begun")
+
+    model = small_model(keras.optimizers.SGD(0.1), steps_per_execution=6)
+    began = time.perf_counter()
+    # 12 batches an epoch, of which a third is no whole number of executions.
+    error, message = (ValueError, "between two executions") if T_0 == "7/3" else (KeyboardInterrupt, "begun")
+    with pytest.raises(error, match=message):
+        train(model, SGDR(T_0, T_mult), SnapshotCheckpoint(tmp_path), Began(), epochs=10**6, batch_size=1)
+    assert time.perf_counter() - began < 2

@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from keras_sgdr.models.batch_norm import BatchNormalization
 from keras_sgdr.models.convolution import Conv2D
-from keras_sgdr.snapshots.batch_norm import estimate_statistics
+from keras_sgdr.snapshots.model_weights import estimate_statistics
 
 Array = np.ndarray[Any, Any]
 
