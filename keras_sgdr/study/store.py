@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from keras_sgdr._checks import invalid
-from keras_sgdr._files import UNFINISHED, from_null, read_sealed, replace_file, sealed, to_null
+from keras_sgdr._files import UNFINISHED, absolute, from_null, read_sealed, replace_file, sealed, to_null
 from keras_sgdr.data.samples import Array
 from keras_sgdr.environment import environment
 from keras_sgdr.study.spec import METRICS, Spec
@@ -134,7 +134,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str], spec: Spec) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = absolute("folder", folder)
         self.spec = spec
 
     @property

@@ -113,10 +113,9 @@ def model_of_which_one_process_ends(marker: Path, parent: int) -> Any:
     return point_model()
 
 
-@pytest.mark.parametrize(
-    "parallel",
-    ["loky", pytest.param("ray", marks=pytest.mark.slow)],
-)
+# See `test_a_run_that_raises_is_recorded_and_the_others_go_on`.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn.t accept a copy keyword:DeprecationWarning")
+@pytest.mark.parametrize("parallel", ["loky", pytest.param("ray", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 def test_the_runs_of_a_process_that_ended_are_trained_by_the_others(
     parallel: Any, serial_points: pd.DataFrame, tmp_path: Path

@@ -38,7 +38,7 @@ def table(losses: Mapping[str, Sequence[Sequence[float]]], ends: Mapping[str, Se
             "accuracy": 1 - loss,
             "val_loss": loss,
             "val_accuracy": 1 - loss,
-            "cycle": sum(end < epoch for end in ends.get(schedule, ())),
+            "cycle": sum(end < epoch for end in ends[schedule]) if ends.get(schedule) else -1,
             "cycle_end": epoch in ends.get(schedule, ()),
         }
         for schedule, runs in losses.items()

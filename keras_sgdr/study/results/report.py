@@ -128,8 +128,8 @@ def summarize(
     ]
     headline = ""
     if results["schedule"].nunique() > 1:
-        ending = results.loc[results["cycle_end"], ["schedule", "epoch"]]
-        marked = set(ending.itertuples(index=False, name=None))
+        inside = results.loc[~results["cycle_end"] & (results["cycle"] >= 0), ["schedule", "epoch"]]
+        marked = set(inside.itertuples(index=False, name=None))
         for title, values in ((metric, results), (f"Best {metric} so far", best_so_far(results, metric))):
             paired = differences(values, baseline, metric, own_ends=True)
             tables.append(compared(f"{title}: difference to {baseline}", paired, marked, places))
@@ -141,17 +141,18 @@ def summarize(
     return Summary(headline, tables, _notes(results, metric))
 
 
-def _headline(paired: DataFrame, baseline: str, metric: str, ends: set[Any], places: int) -> str:
+def _headline(paired: DataFrame, baseline: str, metric: str, inside: set[Any], places: int) -> str:
     """The first schedule beside the baseline: at its last end of a cycle, and after the last epoch."""
     rows = rows_of(paired)
     first = next(schedule for schedule, _ in rows)
     epochs = [epoch for schedule, epoch in rows if schedule == first]
     told = []
-    for epoch in sorted({max((epoch for epoch in epochs if (first, epoch) in ends), default=epochs[-1]), epochs[-1]}):
+    last_end = max((epoch for epoch in epochs if (first, epoch) not in inside), default=epochs[-1])
+    for epoch in sorted({last_end, epochs[-1]}):
         row = rows[first, epoch]
         if math.isnan(row["t_low"]):  # Of one pair nothing is claimed.
             continue
-        place = f"after {epoch} epochs" + ("" if (first, epoch) in ends else ", in mid-cycle,")
+        place = f"after {epoch} epochs" + (", in mid-cycle," if (first, epoch) in inside else "")
         mean, low, high = (f"{row[name]:+.{places}f}" for name in ("mean", "t_low", "t_high"))
         order = "not told apart" if row["t_low"] <= 0 <= row["t_high"] else "lower" if row["mean"] < 0 else "higher"
         told.append(f"{place} {order} ({mean}, 95 % t interval {low} to {high})")

@@ -171,13 +171,13 @@ def ends(metric: str, last: int, spread: DataFrame, best: DataFrame, places: int
     return Table(f"{metric}: mean ± SD over the seeds", headings, rows)
 
 
-def compared(title: str, differences: DataFrame, ends: Set[tuple[str, int]], places: int) -> Table:
+def compared(title: str, differences: DataFrame, inside: Set[tuple[str, int]], places: int) -> Table:
     """One row per schedule and epoch: its difference to the baseline, with intervals and tests.
 
     Args:
         title: What the differences are of.
         differences: What `statistics.differences` returned.
-        ends: Schedules and the epochs with which they end a cycle.
+        inside: Schedules and the epochs that end in mid-cycle.
         places: Decimal places of the metric.
     """
     rows = []
@@ -185,7 +185,7 @@ def compared(title: str, differences: DataFrame, ends: Set[tuple[str, int]], pla
         rows.append(
             (
                 schedule,
-                str(epoch) if (schedule, epoch) in ends else f"{epoch}, in mid-cycle",
+                f"{epoch}, in mid-cycle" if (schedule, epoch) in inside else str(epoch),
                 str(row["n"]),
                 _difference(row, places),
                 _interval(row, places, "t_"),
