@@ -60,7 +60,7 @@ class TestRun:
         settings = ["--compare", "cycles", "--settings", "1", "2", "3", "1"]
         run_example(folder, "compare_schedules.py", "--output", "tuned", "--frozen", *settings, *OPTIONS)
         table = pd.read_csv(folder / "tuned" / "results.csv")
-        assert table["schedule"].unique().tolist() == ["SGDR (1, 2)", "SGDR (3, 1)"]
+        assert table["schedule"].unique().tolist() == ["SGDR (1, 2)", "one cosine"]
         ends = table[table["cycle_end"]].groupby("schedule")["epoch"].unique()
         assert [sorted(epochs) for epochs in ends] == [[1, 3], [3]]
         assert "trained on drawn insects: the head alone." in (folder / "tuned" / "report.html").read_text()

@@ -115,15 +115,13 @@ def model_of_which_one_process_ends(marker: Path, parent: int) -> Any:
 
 # See `test_a_run_that_raises_is_recorded_and_the_others_go_on`.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn.t accept a copy keyword:DeprecationWarning")
-@pytest.mark.parametrize("parallel", ["loky", pytest.param("ray", marks=pytest.mark.slow)])
-@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 def test_the_runs_of_a_process_that_ended_are_trained_by_the_others(
-    parallel: Any, serial_points: pd.DataFrame, tmp_path: Path
+    serial_points: pd.DataFrame, tmp_path: Path
 ) -> None:
     model_fn = partial(model_of_which_one_process_ends, tmp_path / "killed", os.getpid())
     study = point_study(tmp_path / "runs", model_fn=model_fn, schedules=SCHEDULES)
     with pytest.warns(RuntimeWarning, match=r"A process ended before its runs .* They are trained by 1\."):
-        study.run(jobs=2, parallel=parallel, progress=False)
+        study.run(jobs=2, progress=False)
     pd.testing.assert_frame_equal(study.results, serial_points, check_exact=True)
 
 
