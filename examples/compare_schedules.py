@@ -120,8 +120,7 @@ def main(options: Options) -> None:
         ValueError: If an option is out of range, or the weights or the folder of images do not fit.
         ConnectionError: If ImageNet's weights cannot be downloaded.
     """
-    preset = chosen(options)
-    output = options.output or Path("runs", f"compare_{options.compare}")
+    preset, output = chosen(options), output_of(options)
     images, train, val = ants_bees.load_or_draw(options.data, preset.image_size)
     if options.weights == "imagenet":  # Before the runs, so that they do not download it all at once.
         download_imagenet(preset.depth)
@@ -132,10 +131,11 @@ def main(options: Options) -> None:
         print(f"Failed: {schedule}, seed {seed}\n{traceback}")
     if missing := len(study.store.missing()):
         print(f"{len(study.store.runs) - missing} of {len(study.store.runs)} runs are done. The same command goes on.")
-    if study.results.empty:
+    results = study.results
+    if results.empty:
         return
     output.mkdir(parents=True, exist_ok=True)
-    study.results.to_csv(output / "results.csv", index=False)
+    results.to_csv(output / "results.csv", index=False)
     summary = study.summary(margin=options.margin)
     (output / "summary.md").write_text(summary.markdown())
     origins = {None: "random weights", "imagenet": "ImageNet weights"}
@@ -163,10 +163,14 @@ def chosen(options: Options) -> Preset:
     return dataclasses.replace(PRESETS[options.preset], **given)
 
 
+def output_of(options: Options) -> Path:
+    """The folder to write into."""
+    return options.output or Path("runs", f"compare_{options.compare}")
+
+
 def make_study(options: Options, train: tuple[Any, Any], val: tuple[Any, Any]) -> Study:
     """The study of these images, whose runs are in the options' folder."""
     preset = chosen(options)
-    output = options.output or Path("runs", f"compare_{options.compare}")
     is_randomized = preset.randomized and not options.frozen
     return Study(
         partial(build_model, preset.depth, preset.image_size, options.weights),
@@ -176,7 +180,7 @@ def make_study(options: Options, train: tuple[Any, Any], val: tuple[Any, Any]) -
         epochs=preset.epochs,
         batch_size=preset.batch_size,
         initialize=partial(randomize_last, n=preset.randomized) if is_randomized else None,
-        folder=options.records or output / ("frozen" if options.frozen else "runs"),
+        folder=options.records or output_of(options) / ("frozen" if options.frozen else "runs"),
         frozen=options.frozen,
         keep_outputs=not options.frozen,
     )

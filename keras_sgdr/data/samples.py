@@ -19,6 +19,7 @@ __all__ = [
     "batches_of_epochs",
     "dataset_of_epochs",
     "order_and_draws",
+    "prefetched",
 ]
 
 Array: TypeAlias = np.ndarray[Any, Any]
