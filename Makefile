@@ -22,7 +22,7 @@ SIDE_BY_SIDE := --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: help test test-all $(SUITES) coverage demo lint parity bench bench-gpu test-gpu ensembles study-laptop study-paper figures \
+.PHONY: help test test-all $(SUITES) coverage demo lint parity bench faults bench-gpu test-gpu ensembles study-laptop study-paper figures \
 	notebook wheel clean
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make coverage  of the lines of keras_sgdr, at least 95 %"
 	@echo "make parity    measures parity and writes docs/parity.md"
 	@echo "make bench     times beside those of the alternatives, and writes docs/benchmarks.md: 25 minutes"
+	@echo "make faults    tries to break everything, and writes docs/reliability.md: 20 minutes"
 	@echo "make bench-gpu the same on a GPU, in eight minutes; installs nothing: PYTHON=python3"
 	@echo "make study-laptop  the study of docs/study in small; make study-paper: the original experiment, for days"
 	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
@@ -90,6 +91,9 @@ parity: $(DEV)
 
 bench: $(DEV)
 	$(PYTHON) -m benchmarks $(ARGS)
+
+faults: $(DEV)
+	$(PYTHON) -m faults $(ARGS)
 
 # On a machine without a network, with what is installed there. Without a GPU they run all the same, on small sizes into
 # runs/benchmarks.json. ARGS: see `python -m benchmarks --help`, and pytest's own options.

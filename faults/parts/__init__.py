@@ -1,0 +1,1 @@
+"""One module per kind of fault, each with `trials(settings)`, which yields what it tried."""
