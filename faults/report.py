@@ -54,4 +54,4 @@ def table(content: dict[str, object]) -> str:
         kinds = "; ".join(KINDS.values())
         return "\n".join([*lines, "", f"No fault was found. These would be faults: {kinds}."])
     found = [f"- {each.what}, {each.backend}: {kind}, {name}: {words}" for each, (kind, name, words) in faults]
-    return "\n".join([*lines, "", f"{len(faults)} faults were found:", "", *found])
+    return "\n".join([*lines, "", f"Faults that were found, {len(faults)}:", "", *found])

@@ -121,7 +121,7 @@ class Trials:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `Hung` after so long, as soon as Python's own code runs; a job that hangs below it is stopped as a whole."""
+    """Raise `Hung` after so long, as soon as Python's own code runs again: a job has a limit, too."""
 
     def ring(*_: object) -> None:
         raise Hung

@@ -31,21 +31,37 @@ def absolute(name: str, folder: Any) -> Path:
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file, and give it its name only once it is whole and on disk."""
+    """Let `write` make a file, in a folder that is made too, and give it its name only once it is whole and on disk.
+
+    Raises:
+        OSError: If it cannot be written, as where the disk is full. It names the file.
+    """
     unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     try:
-        write(unfinished)
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.fsync(folder)
+            write(unfinished)
+            with unfinished.open("rb+") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
         finally:
-            os.close(folder)
+            unfinished.unlink(missing_ok=True)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:  # On a full disk, those of HDF5 are of either kind.
+        raise OSError(
+            f"A file must be written whole. Received: {str(path)!r}, which could not be: {error}. Make room, or pass "
+            "another path; what was there before is as it was."
+        ) from error
+
+
+def _sync(folder: Path) -> None:
+    """Put on disk what a folder lists."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sha256(path: Path) -> str:

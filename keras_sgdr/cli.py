@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ import numpy as np
 
 import keras_sgdr.optimizers  # noqa: F401  # A model compiled with one of them loads.
 from keras_sgdr._checks import integer, invalid, require
+from keras_sgdr._files import replace_file
 from keras_sgdr.plotting import STROKES, plot_learning_rate
 from keras_sgdr.schedules import WarmRestarts
 from keras_sgdr.snapshots import Manifest, SnapshotEnsemble
@@ -114,7 +116,8 @@ def ensemble(
         print(members.report(x, y, batch_size))
     if output is not None:
         written = output if output.suffix == ".npy" else Path(f"{output}.npy")  # As NumPy names it.
-        np.save(written, members.predict(x, batch_size))
+        predictions = members.predict(x, batch_size)
+        replace_file(written, lambda unfinished: np.save(unfinished, predictions))
         print(f"Written to {written}.")
 
 
@@ -209,6 +212,5 @@ def _save(ax: Any, path: Path) -> Path:
     rule, fix = "The picture must be written to a file.", "Pass a name such as learning_rate.png."
     require(not path.is_dir(), rule, "output", str(path), fix)
     path = path if path.suffix else path.with_suffix(".png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ax.figure.savefig(path, dpi=150)
+    replace_file(path, partial(ax.figure.savefig, dpi=150))
     return path

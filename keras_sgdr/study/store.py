@@ -200,7 +200,6 @@ class Store:
             with path.open("wb") as file:  # Given a name, NumPy would end it in .npz.
                 np.savez(file, head=np.array(head), **arrays)
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(self._path(run, _STOPPED), write)
 
     def read_progress(self, run: Run, fingerprint: str) -> Progress | None:
@@ -265,7 +264,6 @@ class Store:
                 yield path
 
     def _write(self, run: Run, ending: str, content: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         # One line: outputs are many numbers.
         text = sealed({"format": _FORMAT, **content}, indent=None)
         replace_file(self._path(run, ending), lambda path: path.write_text(text))

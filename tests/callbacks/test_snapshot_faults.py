@@ -64,8 +64,8 @@ def test_a_cycle_that_is_run_again_and_again_has_one_file(tmp_path: Path) -> Non
 def test_a_disk_that_is_full_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     train(model(), SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=1)
     message = (
-        r"A file of snapshots must be written whole. Received: '.*cycle-002_epoch-0002.weights.h5', which could not "
-        r"be: .*File too large. Make room, or pass another folder; what the folder lists is as it was."
+        r"A file must be written whole. Received: '.*cycle-002_epoch-0002.weights.h5', which could not "
+        r"be: .*File too large. Make room, or pass another path; what was there before is as it was."
     )
     with pytest.raises(SnapshotError, match=message), full_disk(NEARLY_FULL):
         train(model(), SGDR(1, 1), SnapshotCheckpoint(tmp_path, resume=True), epochs=2, initial_epoch=1)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_sgdr._checks import at_least, require
+from keras_sgdr._files import replace_file
 from keras_sgdr._optional import load
 from keras_sgdr.plotting import MOST_MARKERS, plot_learning_rate
 from keras_sgdr.schedules import Schedule
@@ -247,12 +249,11 @@ def draw(
     drawn["best_so_far"].set_ylabel(f"Best {drawn['best_so_far'].get_ylabel().lower()} so far")
     if names != [baseline]:
         drawn["differences"] = plot_differences(results, metric=metric)
-    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = {name: Path(folder, f"{name}.png") for name in CAPTIONS if name in drawn}
     for name, path in paths.items():
         figure = drawn[name].get_figure(root=True)
         assert figure is not None
-        figure.savefig(path, dpi=150)
+        replace_file(path, partial(figure.savefig, dpi=150))
     return list(paths.values())
 
 

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_sgdr._files import replace_file
 from keras_sgdr.environment import environment
 from keras_sgdr.study.results.figures import CAPTIONS
 from keras_sgdr.study.results.intervals import COVERAGE
@@ -223,9 +224,8 @@ def write_report(
         _pairs("Options", options),
         *(_made_with(each) for each in made_with or [environment()]),
     ]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(PAGE.format(title=escape(title), body="\n".join(filter(None, parts))), encoding="utf-8")
+    path, text = Path(path), PAGE.format(title=escape(title), body="\n".join(filter(None, parts)))
+    replace_file(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
     return path
 
 
