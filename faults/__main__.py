@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def run_job(job: Job, seed: int, short: bool) -> list[Trials]:
         environment = {"KERAS_BACKEND": job.backend, "TMPDIR": folder, "TF_CPP_MIN_LOG_LEVEL": "3"}
         # One thread, since jobs share the cores, and others would not be there in a fork.
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-        settings = json.dumps(Settings(job.backend, seed, short))
+        settings = json.dumps(dataclasses.astuple(Settings(job.backend, seed, short)))
         command = [sys.executable, "-m", "faults.job", job.part, settings]
         ended = limits.run(command, job.limit, log, environment, lambda line: trials.append(Trials(**json.loads(line))))
         if ended.status != 0:

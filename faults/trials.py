@@ -7,7 +7,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 __all__ = ["KINDS", "Fault", "Hung", "Settings", "Trials", "time_limit"]
 
@@ -24,7 +24,8 @@ KINDS: dict[Kind, str] = {
 }
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class Settings:
     """How a part is run.
 
     Attributes:

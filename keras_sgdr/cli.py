@@ -6,6 +6,7 @@ Each command is a function whose arguments are the options that `parser` declare
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -116,8 +117,9 @@ def ensemble(
         print(members.report(x, y, batch_size))
     if output is not None:
         written = output if output.suffix == ".npy" else Path(f"{output}.npy")  # As NumPy names it.
-        predictions = members.predict(x, batch_size)
-        replace_file(written, lambda unfinished: np.save(unfinished, predictions))
+        array = io.BytesIO()  # Given a file, NumPy says nothing if the disk is full.
+        np.save(array, members.predict(x, batch_size))
+        replace_file(written, lambda unfinished: unfinished.write_bytes(array.getbuffer()))
         print(f"Written to {written}.")
 
 

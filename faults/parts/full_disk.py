@@ -23,6 +23,7 @@ from keras_sgdr import SGDR, SnapshotEnsemble, cli
 from keras_sgdr.callbacks import SnapshotCheckpoint
 from keras_sgdr.snapshots import Manifest
 from keras_sgdr.study.results.report import write_report
+from keras_sgdr.study.trainer import Trainer
 from tests.support.full_disk import full_disk
 from tests.support.study_nets import point_study
 
@@ -39,7 +40,7 @@ def trials(settings: Settings) -> Iterator[Trials]:
             shutil.copytree(root / "before", root / "whole")
             write(root / "whole")
             largest = max(path.stat().st_size for path in changed(root / "before", root / "whole"))
-            sizes = [0, 1, largest - 1, *amounts.choices(range(largest), k=settings.count(17, 2))]
+            sizes = [0, 1, 9 * largest // 10, *amounts.choices(range(9 * largest // 10), k=settings.count(17, 2))]
             for number, size in enumerate(sizes):
                 folder = root / str(number)
                 shutil.copytree(root / "before", folder)
@@ -122,22 +123,17 @@ def study(folder: Path) -> None:
     point_study(folder, seeds=1).run(progress=False)
 
 
-def failed_study(folder: Path) -> None:
-    def fail(model: Any, seed: int) -> None:
-        if seed:
-            raise RuntimeError("words " * 1000)
-
-    point_study(folder, seeds=[1], initialize=fail).run(progress=False)
-
-
 def stopped_study(folder: Path) -> None:
-    point_study(folder, seeds=1, epochs=500).run(progress=False, minutes=0.0005)
+    study = point_study(folder, seeds=1)
+    trainer, run = Trainer(study.spec), study.store.runs[0]
+    keep = functools.partial(study.store.write_progress, run, trainer.fingerprint)
+    trainer.run(run.schedule, run.seed, keep=keep, stop=lambda: True)
 
 
 def report_of(folder: Path) -> None:
     runs = point_study(folder / "runs", seeds=2)
     figures = sorted(folder.glob("*.png"))
-    write_report(folder / "report.html", "Title", runs.summary(), figures)
+    write_report(folder / "report.html", "Title", runs.summary(), figures, options={"seeds": 2})
 
 
 def done_study(folder: Path) -> None:

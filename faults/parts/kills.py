@@ -24,6 +24,7 @@ import numpy as np
 
 from faults.trials import Settings, Trials
 from keras_sgdr import SGDR
+from keras_sgdr._files import UNFINISHED
 from keras_sgdr.callbacks import SnapshotCheckpoint
 from keras_sgdr.snapshots import MANIFEST, Manifest, weights_alone
 
@@ -40,8 +41,9 @@ def trials(settings: Settings) -> Iterator[Trials]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         unhurt = Training(root / "unhurt")
-        began = time.perf_counter()
         unhurt.start()
+        unhurt.wait_for_batches()
+        began = time.perf_counter()
         if unhurt.wait() != 0:
             found.add("wrong", "unhurt", "the training raised: see above")
             yield found
@@ -55,11 +57,14 @@ def trials(settings: Settings) -> Iterator[Trials]:
             # Three kills at most, then it may end.
             for _ in range(3):
                 training.start()
+                if moments.random() < 0.8:  # The others before the first batch, or soon after.
+                    training.wait_for_batches()
                 time.sleep(moments.uniform(0, seconds))
                 if not training.kill():
                     break
                 found.tried += 1
                 phases[NAMES[training.phase]] += 1
+                phases["with a file half written"] += any(training.folder.glob(f"{UNFINISHED}*"))
                 check(found, training.folder, expected[1])
             else:
                 training.start()
@@ -99,6 +104,11 @@ class Training:
             finally:
                 sys.stderr.flush()
                 os._exit(code)
+
+    def wait_for_batches(self) -> None:
+        """Until it trains, or has ended."""
+        while self.phase == BUILDS and not os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            time.sleep(0.001)
 
     def wait(self) -> int:
         """Its exit status."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import resource
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -50,7 +50,7 @@ def network() -> Any:
 
 def resident() -> int:
     """Bytes of memory that the process has now."""
-    if sys.platform == "linux":
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
+    statistics = Path("/proc/self/statm")
+    if statistics.is_file():
+        return int(statistics.read_text().split()[1]) * resource.getpagesize()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -160,27 +156,6 @@ def test_a_fit_without_sgdr_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`SnapshotCheckpoint` follows the cycles of an `SGDR`.*Add `SGDR\("):
         train(small_model(keras.optimizers.SGD(0.1)), SnapshotCheckpoint(tmp_path))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.torch
-@pytest.mark.slow
-def test_killed_at_any_moment_it_leaves_whole_files_and_resumes(tmp_path: Path) -> None:
-    """SIGKILL at random moments of a run that does little but save; forks of one process, which has imported Keras."""
-    killed = 50
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.killed_while_saving", str(tmp_path), str(killed)],
-        env=dict(os.environ, KERAS_BACKEND="torch", OMP_NUM_THREADS="1"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert report["killed"] == killed
-    # The control: some were killed with a file half written, or the moments prove nothing.
-    assert report["unfinished"] > 0
-    assert report["listed"] > killed
-    assert report["complete"] == killed
 
 
 def test_a_folder_without_manifest_is_named() -> None:

@@ -24,5 +24,8 @@ def test_nothing_breaks_it(tmp_path: Path) -> None:
     assert output.with_suffix(".md").is_file()
     trials = json.loads(output.read_text())["trials"]
     assert [each["what"] for each in trials if not each["tried"]] == []
+    # A study that is killed has the table of one that is not.
+    (studies,) = (each for each in trials if each["what"] == "SIGKILL of a study")
+    assert studies["tried"] == 20
     backends = Counter(each["backend"] for each in trials)
     assert set(backends) >= {job.backend for job in JOBS}
