@@ -53,6 +53,7 @@ JOBS = (
     Job("commands", "torch", 300),
     Job("full_disk", "torch", 300),
     Job("two_writers", "torch", 300),
+    Job("clusters", "torch", 600),
 )
 
 

@@ -17,9 +17,12 @@ from keras_sgdr import StepDecay, WarmRestarts
 from keras_sgdr._optional import load
 from keras_sgdr.study.execution import progress_text
 from keras_sgdr.study.spec import Spec
+from keras_sgdr.study.workers import LOCALHOST
+from tests.support.addresses import LOCALHOST_OF_RAY, other_addresses
 from tests.support.study_nets import image_study, point_model, point_study
 
-LOCALHOST = "127.0.0.1"
+os.environ.update(LOCALHOST_OF_RAY)  # Which it reads as it is imported.
+
 SECONDS = 300
 SCHEDULES = {"constant": StepDecay(0.1, gamma=1), "SGDR (1, 2)": WarmRestarts(1, 2, 0.1)}
 
@@ -36,6 +39,14 @@ def time_limit() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def this_machine_alone() -> Iterator[None]:
+    """Nothing else is contacted."""
+    with other_addresses() as addresses:
+        yield
+    assert not addresses
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def ray() -> Iterator[None]:
 @pytest.mark.slow
 # Ray begins by forking, and JAX warns of any fork.
 @pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("this_machine_alone", "ray")
 def test_a_connected_ray_cluster_gives_the_same_table(serial_images: pd.DataFrame, tmp_path: Path) -> None:
     study = image_study(tmp_path)
     study.run(jobs=2, parallel="ray", progress=False)
@@ -92,6 +103,7 @@ def test_a_connected_dask_cluster_gives_the_same_table(serial_images: pd.DataFra
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+@pytest.mark.usefixtures("this_machine_alone")
 @pytest.mark.parametrize("parallel", ["ray", "dask"])
 def test_ray_and_dask_are_started_on_this_machine_where_there_is_no_cluster(
     parallel: Any, serial_points: pd.DataFrame, tmp_path: Path
@@ -127,6 +139,7 @@ def test_the_runs_of_a_process_that_ended_are_trained_by_the_others(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+@pytest.mark.usefixtures("this_machine_alone")
 def test_a_ray_cluster_with_fewer_processors_than_jobs(serial_points: pd.DataFrame, tmp_path: Path) -> None:
     import ray
 
