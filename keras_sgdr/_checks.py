@@ -22,6 +22,8 @@ __all__ = [
     "whole",
 ]
 
+LONGEST = 500  # Letters of a value in a message.
+
 
 def invalid(rule: str, received: str, fix: str) -> ValueError:
     """The error to raise where an argument breaks a rule."""
@@ -31,7 +33,16 @@ def invalid(rule: str, received: str, fix: str) -> ValueError:
 def require(valid: bool, rule: str, name: str, value: object, fix: str) -> None:
     """Raise a `ValueError` unless `valid`."""
     if not valid:
-        raise invalid(rule, f"{name}={value!r}", fix)
+        raise invalid(rule, f"{name}={_written(value)}", fix)
+
+
+def _written(value: object) -> str:
+    """A value as a message shows it, of a long one the beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits.
+        return f"a value of type {type(value).__name__} with too many digits to be written"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def positive(name: str, value: object, fix: str) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +70,11 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
         What `summary.json` holds.
     """
     folder = find_folder(options.data)
-    torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = AntsBees(folder, options.image_size, options.batch_size, options.seed, device)
+    torch.manual_seed(options.seed)
     model = resnet(options.depth, options.weights).to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(options, model)
-    data = AntsBees(folder, options.image_size, options.batch_size, options.seed, device)
     scheduler = SGDR(optimizer, options.T_0, options.T_mult, options.eta_min, steps_per_epoch=data.steps_per_epoch)
     began = time.perf_counter()
     run = train(
@@ -164,11 +165,17 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def main() -> None:
-    """Entry point of `python -m torch_reference`."""
+def main() -> int:
+    """Entry point of `python -m torch_reference`: errors in one line. Returns the exit status."""
     # Underscores, so that the flags read as the paper's symbols: --T_0, --eta_max.
-    finetune(tyro.cli(Options, prog="python -m torch_reference", use_underscores=True), Console())
+    options = tyro.cli(Options, prog="python -m torch_reference", use_underscores=True)
+    try:
+        finetune(options, Console())
+    except (ValueError, OSError, ImportError) as error:
+        print(f"torch_reference: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -33,7 +33,9 @@ class _ByUpdate(LRScheduler):
         """The rate of each group for update `last_epoch`, a tensor where the group has one. From outside, call
         `get_last_lr()`.
         """
-        if not self._get_lr_called_within_step:
+        if self._get_lr_called_within_step:
+            self._set_decays()
+        else:
             warnings.warn("To get the last rates, call `get_last_lr()`.", UserWarning, stacklevel=2)
         rates = [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
         return [
@@ -41,15 +43,20 @@ class _ByUpdate(LRScheduler):
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
         ]
 
-    def _update_lr(self, epoch: int | None = None) -> None:
-        """Set the rate of the next update: called in every `step()`, and alone at a milestone of `SequentialLR`.
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rate of the next update.
 
         Raises:
             ValueError: If `epoch`, PyTorch's name for the number of the update, is none.
         """
         if epoch is not None:
             count("epoch", epoch, "Call `step()` without it after each update.", least=0)
-        super()._update_lr(epoch)
+        super().step(epoch)
+
+    def _set_decays(self) -> None:
+        """Set what goes with the rates. Called by `get_lr`, which every version of PyTorch calls wherever it sets them:
+        in `step`, and alone at a milestone of `SequentialLR`.
+        """
 
     def _eta(self, eta_max_0: float, step: int) -> float:
         """The rate for update `step` of a group that began with `eta_max_0`."""
@@ -155,12 +162,11 @@ class SGDR(_ByUpdate):
         """The cycle of update `step`: the first one also during warmup, the last one also after its end."""
         return self._cycles.at(step)
 
-    def _update_lr(self, epoch: int | None = None) -> None:
-        """Set the rate of the next update, and in the groups of an `AdamWR` the normalised decay of its cycle.
+    def _set_decays(self) -> None:
+        """Set in the groups of an `AdamWR` the normalised decay of the update's cycle.
 
         That is `lambda_norm * sqrt(b / (B * T_i))`, with `B / b` updates in an epoch (arXiv 1711.05101, appendix B.1).
         """
-        super()._update_lr(epoch)
         for group in self.optimizer.param_groups:
             if "lambda_norm" in group:
                 T_i = float(self._cycles.at(self.last_epoch).length / self.steps_per_epoch)
