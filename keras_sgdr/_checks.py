@@ -67,10 +67,14 @@ def between(name: str, value: object, interval: str, fix: str) -> None:
     require(valid, f"`{name}` must be a number in {interval}.", name, value, fix)
 
 
-def integer(name: str, value: object, fix: str, *, least: int = 1, optional: bool = False) -> None:
-    """Require an integer that is `least` or more, or also None where it is `optional`."""
+def integer(
+    name: str, value: object, fix: str, *, least: int = 1, most: int | None = None, optional: bool = False
+) -> None:
+    """Require an integer that is `least` or more, and at most `most`, or also None where it is `optional`."""
     kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
-    valid = is_integer(value, least) or (optional and value is None)
+    kind = kind if most is None else f"an integer from {least} to {most}"
+    valid = is_integer(value, least) and (most is None or int(value) <= most)  # type: ignore[call-overload]
+    valid = valid or (optional and value is None)
     require(valid, f"`{name}` must be {kind}{' or None' if optional else ''}.", name, value, fix)
 
 

@@ -85,7 +85,8 @@ class KerasSGD(_ByParameter):
         valid = 0 <= as_number(momentum) <= 1
         require(valid, "`momentum` must lie in [0, 1].", f"momentum={momentum!r}", "A usual value is 0.9.")
         not_negative("weight_decay", weight_decay, "Pass 0 for none.")
-        super().__init__(params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        settings = {"momentum": float(momentum), "weight_decay": float(weight_decay)}
+        super().__init__(params, lr, nesterov=nesterov, **settings)
 
     def _update(self, p: Any, group: dict[str, Any]) -> None:
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]

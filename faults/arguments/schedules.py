@@ -13,6 +13,7 @@ import numpy as np
 from faults.arguments.target import Target, Used
 from faults.trials import Fault
 from keras_sgdr import SGDRSchedule, StepDecay, WarmRestarts
+from keras_sgdr.schedules.exact import to_fraction
 
 __all__ = ["LENGTHS", "METHODS", "RATES", "TARGETS", "check_config", "check_rates", "use_schedule"]
 
@@ -44,7 +45,7 @@ def use_schedule(used: Used) -> None:
     # On a grid of updates "inclusive" is another curve, and of shorter cycles a position in float64 knows little.
     exact = isinstance(schedule, StepDecay) or (
         schedule.end == "exclusive"
-        and min(Fraction(schedule.T_0), Fraction(schedule.T_0) * Fraction(schedule.T_mult) ** 8) > 0.01
+        and min(first := to_fraction(schedule.T_0), first * to_fraction(schedule.T_mult) ** 8) > 0.01
     )
     if exact and not np.allclose(curve, rates, rtol=1e-9, atol=1e-12 * rates.max()):
         raise Fault("wrong", f"{curve.tolist()} by position, {rates.tolist()} by update")
@@ -70,7 +71,8 @@ def check_rates(rates: Any, schedule: Any) -> None:
         high, floor = np.max(schedule.eta_max), np.min(schedule.eta_min)
         low = floor if schedule.eta_min_decay == schedule.eta_max_decay == 1 else 0.0
     rates = np.asarray(rates)
-    if not (np.isfinite(rates).all() and (rates >= low * (1 - 1e-12)).all() and (rates <= high * (1 + 1e-12)).all()):
+    beyond = 1 + 4 * np.finfo(rates.dtype).eps
+    if not (np.isfinite(rates).all() and (rates >= low / beyond).all() and (rates <= high * beyond).all()):
         raise Fault("wrong", f"rates from {rates.min()} to {rates.max()}, not within {low} and {high}")
 
 
@@ -87,7 +89,7 @@ def use_in_graph(used: Used) -> None:
     steps = schedule.steps_per_epoch
     epochs = max(1, 12 // steps) if steps < 10_000 else 1
     exact = schedule.restarts.learning_rates(epochs, steps)[:12].astype("float32")
-    check_rates(exact.astype(float), schedule.restarts)
+    check_rates(exact, schedule.restarts)
     given = [float(schedule(keras.ops.convert_to_tensor(k, "int32"))) for k in range(len(exact))]
     if not np.array_equal(np.array(given, "float32"), exact):
         raise Fault("wrong", f"{given}, not {exact.tolist()}")

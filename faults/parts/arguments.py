@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
+import keras
 import matplotlib as mpl
 
 import keras_sgdr
@@ -30,7 +31,9 @@ def trials(settings: Settings) -> Iterator[Trials]:
     share = settings.count(1000, 100) / 1000
     # Some of the paths are relative.
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
-        training.fit(keras_sgdr.SGDR(1, 1))  # What takes long the first time.
+        # What takes long the first time.
+        training.fit(keras_sgdr.SGDR(1, 1))
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(keras_sgdr.StepDecay(0.1)))
         groups: dict[str, Sequence[Target]] = {
             "schedules": schedules.TARGETS,
             "methods of schedules": schedules.METHODS,

@@ -130,7 +130,7 @@ class SGDR(keras.callbacks.Callback):
         self._given = schedule
         self._schedule: Any = WarmRestarts(**options) if schedule is None else schedule
         self.per = per
-        self.steps_per_epoch: int | None = steps
+        self.steps_per_epoch = None if steps is None else int(steps)
         self.updates_per_batch = to_fraction(updates_per_batch)
         self.optimizer = optimizer
         self.verbose = verbose

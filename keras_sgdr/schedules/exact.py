@@ -19,6 +19,7 @@ __all__ = [
     "check_fraction",
     "check_precision",
     "nearest",
+    "position",
     "positions",
     "tidy",
     "to_fraction",
@@ -86,11 +87,25 @@ def positions(t: ArrayLike) -> FloatArray:
     Raises:
         ValueError: If one is negative, infinite or NaN.
     """
-    array = np.asarray(t, np.float64)
+    try:
+        array = np.asarray(t, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.array(np.nan)
     valid = bool(np.all((array >= 0) & np.isfinite(array)))
     fix = "Positions count from the start of training."
     require(valid, "A position must be a finite number of epochs, 0 or more.", "t", t, fix)
     return array
+
+
+def position(t: float) -> float:
+    """One position in epochs.
+
+    Raises:
+        ValueError: If it is negative, infinite, NaN, or more than one.
+    """
+    array = positions(t)
+    require(array.ndim == 0, "There must be one position, not several.", "t", t, "Pass a number of epochs.")
+    return float(array)
 
 
 def updates_of_fit(epochs: int, steps_per_epoch: int, initial_epoch: int) -> range:

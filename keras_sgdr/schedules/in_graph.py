@@ -87,6 +87,7 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         steps: Any = whole(steps_per_epoch)
         integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.")
         self.steps_per_epoch = int(steps)
+        require(isinstance(name, str) and name != "", "`name` must be a string.", "name", name, "Leave it out.")
         self.name = name
         self._grid = self.restarts.on_grid(self.steps_per_epoch, _HORIZON)
         check_precision(self._grid.eta_max, keras.config.floatx())

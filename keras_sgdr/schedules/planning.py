@@ -15,7 +15,7 @@ from keras_sgdr._checks import integer, require
 from keras_sgdr.schedules.exact import MOST_UPDATES, Epochs, check_fraction, to_fraction
 from keras_sgdr.schedules.grid import Boundaries
 
-__all__ = ["HEADINGS", "cells", "first_length", "propose"]
+__all__ = ["HEADINGS", "cells", "first_length", "propose", "written"]
 
 # The paper's factors, proposed always, in this order; then others, proposed where all their cycles end on whole epochs.
 PAPER = (Fraction(2), Fraction(1))

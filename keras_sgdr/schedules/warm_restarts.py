@@ -147,6 +147,7 @@ class WarmRestarts(Schedule):
             ValueError: If `warmup` leaves no epoch to the cycles, `eta_min` exceeds the optimizer's rate, or the cycles
                 that fill the epochs are too many.
         """
+        integer("epochs", epochs, "Pass the epochs of `fit`.")
         changes: dict[str, Any] = {}
         if self.eta_max is None:
             changes["eta_max"] = learning_rate

@@ -257,7 +257,7 @@ class SnapshotEnsemble:
         """The outputs of each member, in turn."""
         integer("batch_size", batch_size, "Pass the number of samples in a batch.")
         for _ in self._members():
-            outputs = self.model.predict(x, batch_size=batch_size, verbose=0)
+            outputs = self.model.predict(x, batch_size=int(batch_size), verbose=0)
             rule = "A model must give as many outputs as it is given samples."
             fix = "Predict without a distribution strategy."
             require(
