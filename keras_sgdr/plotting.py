@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from keras_sgdr._checks import invalid, one_of, require
+from keras_sgdr._checks import invalid, is_number, one_of, require
 from keras_sgdr._optional import load
 from keras_sgdr.range_test import RangeTest
 from keras_sgdr.schedules import Schedule
@@ -111,6 +111,15 @@ def plot_history(
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If the history has no such metric.
     """
+    rule, fix = "`history` must be what `fit` returned, or a dict.", "Pass such as model.fit(...).history."
+    require(isinstance(history, keras.callbacks.History | Mapping), rule, "history", history, fix)
+    names = list(metrics) if isinstance(metrics, Sequence) else []
+    valid = bool(names) and not isinstance(metrics, str) and all(isinstance(name, str) for name in names)
+    rule = "`metrics` must be names of entries of the history, at least one."
+    require(valid, rule, "metrics", metrics, 'Pass such as ("loss", "val_loss").')
+    valid = isinstance(cycle_ends, Sequence | np.ndarray) and all(map(is_number, np.atleast_1d(cycle_ends).tolist()))
+    rule, fix = "`cycle_ends` must be a list of epochs.", "Pass what `WarmRestarts.cycle_ends` returns."
+    require(valid, rule, "cycle_ends", cycle_ends, fix)
     if isinstance(history, keras.callbacks.History):
         recorded, epochs = history.history, [epoch + 1 for epoch in history.epoch]
     else:

@@ -38,11 +38,12 @@ def not_negative(name: str, value: object, fix: str) -> None:
     require(valid, f"`{name}` must be at least 0 and finite.", f"{name}={written(value)}", fix)
 
 
-def count(name: str, value: object, fix: str, *, least: int = 1) -> None:
-    """Require an integer that is `least` or more; NumPy's are integers too."""
+def count(name: str, value: object, fix: str, *, least: int = 1, most: float = math.inf) -> None:
+    """Require an integer from `least` to `most`; NumPy's are integers too."""
     # A bool is an int to Python, but never a count.
-    valid = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+    valid = not isinstance(value, bool) and isinstance(value, Integral) and least <= int(value) <= most
     kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
+    kind += "" if most == math.inf else f", at most {most}"
     require(valid, f"`{name}` must be {kind}.", f"{name}={written(value)}", fix)
 
 

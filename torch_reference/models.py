@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from torch_reference._checks import require
+from torch_reference._checks import count, require, written
 
 __all__ = ["read_state_dict", "resnet"]
 
@@ -30,10 +30,14 @@ def resnet(depth: int, weights: str = "imagenet", classes: int = 2) -> nn.Module
         The model, in float32.
 
     Raises:
-        ValueError: If the depth is unknown, or the file does not hold these tensors.
+        ValueError: If the depth is unknown, `classes` is no such number, or the file does not hold these tensors.
         FileNotFoundError: If there is no such file.
     """
-    require(depth in (50, 101, 152), "`depth` must be 50, 101 or 152.", f"depth={depth}", "Pass depth=50.")
+    valid = isinstance(depth, int) and depth in (50, 101, 152)
+    require(valid, "`depth` must be 50, 101 or 152.", f"depth={written(depth)}", "Pass depth=50.")
+    rule = "`weights` must be 'imagenet', 'none', or a .safetensors or .pth file."
+    require(isinstance(weights, str), rule, f"weights={written(weights)}", "Pass one of these.")
+    count("classes", classes, "Pass the units of the last layer, such as classes=2.", most=1_000_000)
     name = f"resnet{depth}"
     model: nn.Module = torchvision.models.get_model(name)
     if weights == "imagenet":

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from torch_reference._checks import as_number, count, not_negative, positive, require
+from torch_reference._checks import as_number, count, not_negative, positive, require, written
 from torch_reference.cycles import Cycle, Cycles
 
 __all__ = ["SGDR", "StepDecay"]
@@ -67,7 +67,7 @@ def _require_optimizer(optimizer: object) -> None:
     if not isinstance(optimizer, Optimizer):  # PyTorch's own schedulers raise a `TypeError`.
         raise TypeError(
             "`optimizer` must be one of PyTorch's. "
-            f"Received: optimizer={optimizer!r}, which is not an Optimizer. Pass such as torch.optim.SGD(...)."
+            f"Received: optimizer={written(optimizer)}, which is not an Optimizer. Pass such as torch.optim.SGD(...)."
         )
 
 
@@ -137,7 +137,7 @@ class SGDR(_ByUpdate):
             "`end` must be 'exclusive' or 'inclusive'.",
             "Pass 'inclusive' to end each cycle at exactly eta_min.",
         )
-        require(isinstance(end, str) and end in ("exclusive", "inclusive"), rule, f"end={end!r}", fix)
+        require(isinstance(end, str) and end in ("exclusive", "inclusive"), rule, f"end={written(end)}", fix)
         for index, group in enumerate(optimizer.param_groups):
             eta_max = as_number(group.get("initial_lr", group["lr"]))
             rule, fix = (

@@ -111,7 +111,8 @@ def use_callback(used: Used) -> None:
 def use_optimizer(used: Used) -> None:
     """Make an update by a gradient and one by none, and see that small arguments give finite weights."""
     optimizer = used.made
-    type(optimizer).from_config(json.loads(json.dumps(optimizer.get_config())))
+    if not callable(used.given.get("learning_rate")):  # Keras's own rule for what is called.
+        type(optimizer).from_config(json.loads(json.dumps(optimizer.get_config())))
     if isinstance(optimizer, AdamWR):
         optimizer.cycle_updates = 10
     variables = [keras.Variable(np.ones(3, "float32")), keras.Variable(np.ones(2, "float32"))]

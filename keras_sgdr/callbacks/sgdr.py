@@ -22,11 +22,13 @@ from keras_sgdr.callbacks.fit_context import (
 from keras_sgdr.callbacks.slots import check_optimizers
 from keras_sgdr.callbacks.training import Training
 from keras_sgdr.schedules import Schedule, WarmRestarts
-from keras_sgdr.schedules.exact import Epochs, FloatArray, check_fraction, to_fraction, to_json
+from keras_sgdr.schedules.exact import MOST_RATES, Epochs, FloatArray, check_fraction, to_fraction, to_json
 from keras_sgdr.schedules.peaks import Rates
 from keras_sgdr.snapshots import Manifest, Snapshot
 
 __all__ = ["SGDR"]
+
+MOST_UPDATES_PER_BATCH = 1000
 
 
 @keras.saving.register_keras_serializable("keras_sgdr")
@@ -105,9 +107,13 @@ class SGDR(keras.callbacks.Callback):
         super().__init__()
         one_of("per", per, ("batch", "epoch"))
         steps: Any = whole(steps_per_epoch)
-        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch, or None.", optional=True)
+        fix = "Pass the number of batches in an epoch, or None."
+        integer("steps_per_epoch", steps, fix, most=MOST_RATES, optional=True)
+        per_batch = "updates_per_batch", updates_per_batch
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
-        check_fraction("updates_per_batch", updates_per_batch, fix, unit="")
+        check_fraction(*per_batch, fix, unit="")
+        rule = f"`updates_per_batch` must be at most {MOST_UPDATES_PER_BATCH}."
+        require(to_fraction(updates_per_batch) <= MOST_UPDATES_PER_BATCH, rule, *per_batch, fix)
         check_optimizers(optimizer)
         options: dict[str, Any] = {
             "T_0": T_0,

@@ -41,6 +41,7 @@ def random_resized_crop_flip(
     Returns:
         float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
     """
+    _sides(images, size)
     if not isinstance(seed, keras.random.SeedGenerator):
         integer("seed", seed, "Pass a seed such as seed=0, or a `keras.random.SeedGenerator`.", least=0)
     draws = keras.random.uniform((ops.shape(images)[0], DRAWS), dtype="float32", seed=seed)

@@ -86,7 +86,7 @@ def batches(
     valid = isinstance(x, np.ndarray) and x.dtype.kind in "uif" and x.ndim == 4 and shapes[1][:1] == (len(x),) != (0,)
     rule = "`x` must be an array of images, `(N, height, width, 3)`, with N labels `y`, at least one."
     require(valid, rule, "shapes", shapes, "Pass what `ants_bees.load_data()` returns, or arrays like it.")
-    rows = len(x)
+    rows, batch_size = len(x), min(int(batch_size), len(x))
     if one_shape and training:
         rows = -(-len(x) // batch_size) * batch_size
     elif one_shape:

@@ -17,6 +17,7 @@ __all__ = [
     "FloatArray",
     "IntArray",
     "check_fraction",
+    "check_held",
     "check_precision",
     "nearest",
     "position",
@@ -45,7 +46,12 @@ def to_fraction(value: Epochs) -> Fraction:
     if isinstance(value, Rational):
         return Fraction(int(value.numerator), int(value.denominator))  # NumPy's integers would overflow.
     if isinstance(value, str):
-        return Fraction(value)
+        if "/" in value:
+            return Fraction(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"{value!r} is beyond the floats.")
+        return Fraction(value) if number else Fraction(0)  # An exponent may be too long to be written out.
     simple = Fraction(float(value)).limit_denominator(1_000_000)
     return simple if float(simple) == float(value) else Fraction(float(value))
 
@@ -142,3 +148,16 @@ def check_precision(rates: FloatArray, dtype: str) -> None:
     valid = bool(np.all(np.isfinite(kept))) and bool(np.any(kept) or not np.any(rates))
     rule = f"Learning rates must be within the optimizer's {dtype}."
     require(valid, rule, "highest rate", float(rates.max(initial=0.0)), "Pass another `eta_max`.")
+
+
+def check_held(name: str, value: float, dtype: str, fix: str, *, below: float = math.inf) -> None:
+    """Require that a setting of an optimizer is finite in this type too, not rounded to zero, and less than `below`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    with np.errstate(over="ignore"):
+        held = np.asarray(float(value)).astype(dtype)
+    valid = bool(held < below) and bool(held or not value)
+    rule = f"`{name}` must be {'finite' if below == math.inf else f'below {below:g}'} and not lost in the optimizer's "
+    require(valid, f"{rule}{dtype}.", name, value, fix)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -233,6 +234,8 @@ class WarmRestarts(Schedule):
         else:
             count = math.ceil(updates / (boundaries.T_0 * n)) + 1
             eta_max, eta_min = self._peaks.differing(min(count, boundaries.n_cycles or count))
+        # As float64 holds both of its integers. Of a rise that is shorter than an update only the begin is run.
+        warmup = warmup.limit_denominator(MOST_UPDATES // max(origin, 1)) or Fraction(origin)
         return CycleGrid(origin, stop, period, warmup, first, scale, offset, length, eta_max, eta_min)
 
     @classmethod

@@ -75,7 +75,10 @@ def tuning_schedules(eta_max: float, settings: Iterable[tuple[Epochs, Epochs]] =
         ValueError: If `eta_max`, a T_0 or a T_mult is not positive.
     """
     positive("eta_max", eta_max, "Pass a learning rate, such as eta_max=0.1.")
-    pairs = list(settings) if isinstance(settings, Iterable) else [settings]
+    try:
+        pairs: list[Any] = list(settings)
+    except TypeError:
+        pairs = [settings]
     rule = "Each of `settings` must be a pair `(T_0, T_mult)`."
     fix = "Pass [(1, 2), (10, 2)] or the like."
     require(all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs), rule, "settings", settings, fix)
