@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["as_number", "count", "not_negative", "positive", "require", "written"]
+__all__ = ["as_number", "count", "factor", "not_negative", "positive", "require", "written"]
 
 
 def require(valid: bool, rule: str, received: str, fix: str) -> None:
@@ -32,19 +32,25 @@ def positive(name: str, value: object, fix: str) -> None:
     require(valid, f"`{name}` must be positive and finite.", f"{name}={written(value)}", fix)
 
 
+def factor(name: str, value: object, fix: str) -> None:
+    """Require a number above 0 and at most 1."""
+    valid = 0 < as_number(value) <= 1
+    require(valid, f"`{name}` must lie in (0, 1].", f"{name}={written(value)}", fix)
+
+
 def not_negative(name: str, value: object, fix: str) -> None:
     """Require a finite number that is 0 or more."""
     valid = 0 <= as_number(value) < math.inf
     require(valid, f"`{name}` must be at least 0 and finite.", f"{name}={written(value)}", fix)
 
 
-def count(name: str, value: object, fix: str, *, least: int = 1, most: float = math.inf) -> None:
+def count(name: str, value: object, fix: str, *, least: int = 1, most: int = 2**53) -> None:
     """Require an integer from `least` to `most`; NumPy's are integers too."""
     # A bool is an int to Python, but never a count.
-    valid = not isinstance(value, bool) and isinstance(value, Integral) and least <= int(value) <= most
+    valid = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
     kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
-    kind += "" if most == math.inf else f", at most {most}"
     require(valid, f"`{name}` must be {kind}.", f"{name}={written(value)}", fix)
+    require(int(value) <= most, f"`{name}` must be at most {most}.", f"{name}={written(value)}", fix)  # type: ignore[call-overload]
 
 
 def as_number(value: Any) -> float:

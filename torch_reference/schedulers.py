@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from torch_reference._checks import as_number, count, not_negative, positive, require, written
+from torch_reference._checks import as_number, count, factor, not_negative, positive, require, written
 from torch_reference.cycles import Cycle, Cycles
 
 __all__ = ["SGDR", "StepDecay"]
@@ -94,8 +94,8 @@ class SGDR(_ByUpdate):
             cycles shorter than 1e-6 epochs are not run, and the last eta_min is held from there on.
         eta_min: Rate towards which every cycle anneals.
         steps_per_epoch: Updates in an epoch.
-        eta_max_decay: Factor on eta_max at every restart.
-        eta_min_decay: Factor on eta_min at every restart. eta_min_i is never above eta_max_i.
+        eta_max_decay: Factor on eta_max at every restart, at most 1.
+        eta_min_decay: Factor on eta_min at every restart, at most 1. eta_min_i is never above eta_max_i.
         warmup: Epochs of linear rise from eta_min to eta_max before the first cycle; may be a fraction.
         cycle_limit: After this many cycles the last eta_min is held. None: no end.
         end: "exclusive", `T_cur` runs over [0, T_i) and eta_min is approached but not reached; "inclusive",
@@ -126,8 +126,8 @@ class SGDR(_ByUpdate):
         _require_optimizer(optimizer)
         positive("T_0", T_0, "Pass the length of the first cycle in epochs, such as T_0=10.")
         positive("T_mult", T_mult, "Pass the growth of the cycles, such as T_mult=2.")
-        positive("eta_max_decay", eta_max_decay, "Pass a factor for each restart, such as eta_max_decay=0.5.")
-        positive("eta_min_decay", eta_min_decay, "Pass a factor for each restart, such as eta_min_decay=0.5.")
+        factor("eta_max_decay", eta_max_decay, "Pass a factor for each restart, such as eta_max_decay=0.5.")
+        factor("eta_min_decay", eta_min_decay, "Pass a factor for each restart, such as eta_min_decay=0.5.")
         not_negative("eta_min", eta_min, "Pass the lowest rate, such as eta_min=0.0.")
         not_negative("warmup", warmup, "Pass the epochs before the first cycle, such as warmup=0.5.")
         count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
@@ -221,7 +221,7 @@ class StepDecay(_ByUpdate):
     Args:
         optimizer: The optimizer; each group decays from its own rate.
         step_size: Epochs between two decays, an integer.
-        gamma: Factor of each decay.
+        gamma: Factor of each decay, at most 1.
         steps_per_epoch: Updates in an epoch.
         last_epoch: Index of the last update made, -1 for none.
 
@@ -241,7 +241,7 @@ class StepDecay(_ByUpdate):
     ) -> None:
         _require_optimizer(optimizer)
         count("step_size", step_size, "Pass the epochs between two decays, such as step_size=60.")
-        positive("gamma", gamma, "Pass the factor of each decay, such as gamma=0.1.")
+        factor("gamma", gamma, "Pass the factor of each decay, such as gamma=0.1.")
         count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
         self.step_size = int(step_size)
         self.gamma = float(gamma)

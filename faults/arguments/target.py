@@ -17,6 +17,11 @@ from faults.trials import Trials
 
 __all__ = ["FLAGS", "NASTY", "Target", "Used", "drawn", "try_targets", "written"]
 
+
+def nothing(*values: object) -> None:
+    """What is called and gives nothing."""
+
+
 # Values for whatever takes a number, a name, a path, a choice or a list of such. Not for an object of Keras, NumPy or
 # matplotlib, which is known by what it can do, and for which a target has odd ones of its kind. None has a `__repr__`
 # that raises: whoever passes such a thing has no message of anyone's.
@@ -29,7 +34,7 @@ NASTY: tuple[Any, ...] = (
     *(np.int64(5), np.int8(3), np.uint64(2**64 - 1), np.float32(0.5), np.float64(2), np.bool_(True), np.nan),
     *(np.array(2.0), np.array([1.0, 2.0]), np.array([]), np.array([[1]]), np.array("a"), np.datetime64("2020")),
     *(Fraction(1, 3), Fraction(10**400, 3), Fraction(1, 10**400), Decimal("0.5"), Decimal("NaN"), 1j),
-    *(lambda: 0.1, lambda *values: None, object(), int, math, datetime.date(2020, 1, 1), iter(()), Ellipsis),
+    *(lambda: 0.1, nothing, object(), int, math, datetime.date(2020, 1, 1), iter(()), Ellipsis),
 )
 # For what is only asked whether it is true.
 FLAGS: tuple[Any, ...] = (True, False, 0, 1, None, "yes", 2, [])

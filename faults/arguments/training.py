@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from faults.arguments.schedules import LENGTHS, RATES, check_rates
-from faults.arguments.target import FLAGS, Target, Used
+from faults.arguments.target import FLAGS, NASTY, nothing, Target, Used
 from faults.trials import Fault
 from keras_sgdr import (
     SGDR,
@@ -163,7 +163,15 @@ FOLLOWING = {
 # What is no `SGDR` of the `fit`, and no number either.
 NO_SGDR = (SGDR(1, 1), StepDecay(0.1), "SGDR", 0, object())
 OPTIMIZERS = (keras.optimizers.SGD(0.1), [keras.optimizers.Adam()], [], "sgd", 0, keras.optimizers.SGD, object())
-ODD = {"verbose": FLAGS, "optimizer": OPTIMIZERS, "sgdr": NO_SGDR, "resume": FLAGS, "nesterov": FLAGS}
+ODD = {
+    # What an optimizer is to call is called by Keras alone.
+    "learning_rate": [value for value in NASTY if value is not nothing],
+    "verbose": FLAGS,
+    "optimizer": OPTIMIZERS,
+    "sgdr": NO_SGDR,
+    "resume": FLAGS,
+    "nesterov": FLAGS,
+}
 DECAYS = (0.0, 0.5, 0.9, 0.999)
 RATES_OF_OPTIMIZERS = (0.1, 0.001, np.float32(0.01), 1)
 
@@ -240,6 +248,7 @@ TARGETS = (
         },
         250,
         use_optimizer,
+        ODD,
     ),
     Target(
         "find_learning_rate",
