@@ -72,10 +72,10 @@ def integer(
 ) -> None:
     """Require an integer that is `least` or more, and at most `most`, or also None where it is `optional`."""
     kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
-    kind = kind if most is None else f"an integer from {least} to {most}"
-    valid = is_integer(value, least) and (most is None or int(value) <= most)  # type: ignore[call-overload]
-    valid = valid or (optional and value is None)
+    valid = is_integer(value, least) or (optional and value is None)
     require(valid, f"`{name}` must be {kind}{' or None' if optional else ''}.", name, value, fix)
+    valid = most is None or value is None or int(value) <= most  # type: ignore[call-overload]
+    require(valid, f"`{name}` must be at most {most}.", name, value, fix)
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:

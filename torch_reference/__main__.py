@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import nn
 from torch.optim import Optimizer
 
+from torch_reference._checks import count
 from torch_reference.images import AntsBees, find_folder
 from torch_reference.models import resnet
 from torch_reference.optimizers import KerasSGD
@@ -69,6 +70,7 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    count("epochs", options.epochs, "Pass how many epochs to train.")  # Before anything is built.
     folder = find_folder(options.data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = AntsBees(folder, options.image_size, options.batch_size, options.seed, device)
@@ -76,6 +78,7 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
     model = resnet(options.depth, options.weights).to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(options, model)
     scheduler = SGDR(optimizer, options.T_0, options.T_mult, options.eta_min, steps_per_epoch=data.steps_per_epoch)
+    options.output.mkdir(parents=True, exist_ok=True)  # Before the training, so that it is not in vain.
     began = time.perf_counter()
     run = train(
         model,
@@ -110,7 +113,6 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
         "best_val_accuracy": None if run.best_epoch is None else run.epochs[run.best_epoch].val_accuracy,
         "cycles": rows,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
     with (options.output / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in dataclasses.fields(EpochRow)])

@@ -60,12 +60,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     require(path.suffix in (".safetensors", ".pth"), rule, f"weights={str(path)!r}", "Pass one of these.")
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path.")
-    if path.suffix == ".pth":
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
     from safetensors.torch import load_file
 
-    return dict(load_file(path))
+    try:
+        if path.suffix == ".pth":
+            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        return dict(load_file(path))
+    except Exception as error:  # Of a damaged file, of any type.
+        rule, received = "`weights` must be a whole file.", f"weights={str(path)!r}: {error}"
+        raise ValueError(f"{rule} Received: {received}. Download or copy it again.") from error
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from faults.arguments.schedules import LENGTHS, RATES, check_rates
-from faults.arguments.target import FLAGS, NASTY, nothing, Target, Used
+from faults.arguments.target import FLAGS, NASTY, Target, Used, nothing
 from faults.trials import Fault
 from keras_sgdr import (
     SGDR,
@@ -119,7 +119,7 @@ def use_optimizer(used: Used) -> None:
     gradients = [keras.ops.convert_to_tensor([0.5, -1.0, 0.0]), keras.ops.zeros(2)]
     for _ in range(2):
         optimizer.apply(gradients, variables)
-    arguments = [value for value in used.given.values() if isinstance(value, int | float | np.number)]
+    arguments = [float(value) for value in used.given.values() if isinstance(value, int | float | np.number)]
     weights = np.concatenate([keras.ops.convert_to_numpy(each) for each in variables])
     if not np.isfinite(weights).all() and all(abs(value) < 10 for value in arguments):
         raise Fault("wrong", f"weights {weights}")
@@ -162,7 +162,15 @@ FOLLOWING = {
 }
 # What is no `SGDR` of the `fit`, and no number either.
 NO_SGDR = (SGDR(1, 1), StepDecay(0.1), "SGDR", 0, object())
-OPTIMIZERS = (keras.optimizers.SGD(0.1), [keras.optimizers.Adam()], [], "sgd", 0, keras.optimizers.SGD, object())
+OPTIMIZERS: tuple[Any, ...] = (
+    keras.optimizers.SGD(0.1),
+    [keras.optimizers.Adam()],
+    [],
+    "sgd",
+    0,
+    keras.optimizers.SGD,
+    object(),
+)
 ODD = {
     # What an optimizer is to call is called by Keras alone.
     "learning_rate": [value for value in NASTY if value is not nothing],

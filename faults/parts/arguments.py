@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import matplotlib as mpl
 
-import keras_sgdr
-from faults.arguments import rest, schedules, training
+import keras_sgdr.data
+from faults.arguments import images, rest, schedules, training
 from faults.arguments.target import Target, try_targets
 from faults.trials import Settings, Trials
 
@@ -38,7 +38,8 @@ def trials(settings: Settings) -> Iterator[Trials]:
             "schedules": schedules.TARGETS,
             "methods of schedules": schedules.METHODS,
             "callbacks, optimizers, range test": training.TARGETS,
-            "study, snapshots, models, data, pictures": rest.targets(),
+            "study, snapshots, models, plots": rest.targets(),
+            "images": images.targets(),
         }
         require_all([target for targets in groups.values() for target in targets])
         for words, targets in groups.items():
@@ -50,7 +51,7 @@ def trials(settings: Settings) -> Iterator[Trials]:
 def require_all(targets: Sequence[Target]) -> None:
     """Raise unless everything public that takes arguments is tried."""
     tried = {id(target.of or target.make) for target in targets}
-    modules = [keras_sgdr, *(import_module(f"keras_sgdr.{name}") for name in MODULES), rest.ants_bees]
+    modules = [keras_sgdr, *(import_module(f"keras_sgdr.{name}") for name in MODULES), keras_sgdr.data.ants_bees]
     public: dict[str, Any] = {name: getattr(module, name) for module in modules for name in module.__all__}
     forgotten = [
         name

@@ -22,7 +22,7 @@ from torch_reference.training import train
 
 RATE, STEPS = 0.1, 4
 UPDATES = 3 * STEPS
-NO_OPTIMIZERS = (None, 0, "sgd", torch.optim.SGD, [], object(), torch.nn.Linear(1, 1))
+NO_OPTIMIZERS: tuple[Any, ...] = (None, 0, "sgd", torch.optim.SGD, [], object(), torch.nn.Linear(1, 1))
 LENGTHS = {
     "T_0": (10, 1, 0.5, 2.5, np.float32(1.5), Fraction(1, 2)),
     "T_mult": (1, 2, 1.5, 3, 0.5, np.int64(2)),

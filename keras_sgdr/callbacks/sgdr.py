@@ -28,8 +28,6 @@ from keras_sgdr.snapshots import Manifest, Snapshot
 
 __all__ = ["SGDR"]
 
-MOST_UPDATES_PER_BATCH = 1000
-
 
 @keras.saving.register_keras_serializable("keras_sgdr")
 class SGDR(keras.callbacks.Callback):
@@ -107,13 +105,9 @@ class SGDR(keras.callbacks.Callback):
         super().__init__()
         one_of("per", per, ("batch", "epoch"))
         steps: Any = whole(steps_per_epoch)
-        fix = "Pass the number of batches in an epoch, or None."
-        integer("steps_per_epoch", steps, fix, most=MOST_RATES, optional=True)
-        per_batch = "updates_per_batch", updates_per_batch
+        integer("steps_per_epoch", steps, "Pass the batches in an epoch, or None.", most=MOST_RATES, optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
-        check_fraction(*per_batch, fix, unit="")
-        rule = f"`updates_per_batch` must be at most {MOST_UPDATES_PER_BATCH}."
-        require(to_fraction(updates_per_batch) <= MOST_UPDATES_PER_BATCH, rule, *per_batch, fix)
+        check_fraction("updates_per_batch", updates_per_batch, fix, unit="", most=1000)
         check_optimizers(optimizer)
         options: dict[str, Any] = {
             "T_0": T_0,

@@ -76,7 +76,9 @@ def tidy(numerator: int, denominator: int) -> float:
     return nearest(numerator, denominator) if rest else whole
 
 
-def check_fraction(name: str, value: object, fix: str, *, unit: str = " of epochs", zero: bool = False) -> None:
+def check_fraction(
+    name: str, value: object, fix: str, *, unit: str = " of epochs", zero: bool = False, most: float = math.inf
+) -> None:
     """Require a positive number (or 0 too), also a fraction, or a string that names one, such as `"1/3"`."""
     try:
         fraction = to_fraction(value) if isinstance(value, str) or is_number(value) else None  # type: ignore[arg-type]
@@ -85,6 +87,8 @@ def check_fraction(name: str, value: object, fix: str, *, unit: str = " of epoch
     valid = fraction is not None and is_number(fraction) and (float(fraction) > 0 or (zero and fraction == 0))
     rule = f"`{name}` must be a {'' if zero else 'positive '}number{unit}{', 0 or more' if zero else ''}."
     require(valid, rule, name, value, fix)
+    assert fraction is not None
+    require(fraction <= most, f"`{name}` must be at most {most}.", name, value, fix)
 
 
 def positions(t: ArrayLike) -> FloatArray:

@@ -82,7 +82,7 @@ def tuning_schedules(eta_max: float, settings: Iterable[tuple[Epochs, Epochs]] =
     rule = "Each of `settings` must be a pair `(T_0, T_mult)`."
     fix = "Pass [(1, 2), (10, 2)] or the like."
     require(all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs), rule, "settings", settings, fix)
-    return dict(_named(*pair, eta_max) for pair in pairs)
+    return dict(_named(T_0, T_mult, eta_max) for T_0, T_mult in pairs)
 
 
 def _named(T_0: Epochs, T_mult: Epochs, eta_max: float) -> tuple[str, Schedule]:
