@@ -78,10 +78,11 @@ def targets() -> list[Target]:
         Target("ants_bees.find", ants_bees.find, {"path": directories}, 30),
         Target(
             "drawn_insects",
-            drawn_insects,
+            lambda n_train, n_val, image_size, seed: drawn_insects(n_train, n_val, image_size, seed),
             {"n_train": (2, 0), "n_val": (2, 1), "image_size": SIZES, "seed": SEEDS},
             80,
             use_drawn,
+            of=drawn_insects,
         ),
         Target(
             "batches",

@@ -105,7 +105,7 @@ class SGDR(keras.callbacks.Callback):
         super().__init__()
         one_of("per", per, ("batch", "epoch"))
         steps: Any = whole(steps_per_epoch)
-        integer("steps_per_epoch", steps, "Pass the batches in an epoch, or None.", most=MOST_RATES, optional=True)
+        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.", most=MOST_RATES, optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
         check_fraction("updates_per_batch", updates_per_batch, fix, unit="", most=1000)
         check_optimizers(optimizer)
