@@ -117,7 +117,7 @@ def plot_history(
     valid = bool(names) and not isinstance(metrics, str) and all(isinstance(name, str) for name in names)
     rule = "`metrics` must be names of entries of the history, at least one."
     require(valid, rule, "metrics", metrics, 'Pass such as ("loss", "val_loss").')
-    valid = isinstance(cycle_ends, Sequence | np.ndarray) and all(map(is_number, np.atleast_1d(cycle_ends).tolist()))
+    valid = np.ndim(cycle_ends) == 1 and all(map(is_number, np.asarray(cycle_ends).tolist()))
     rule, fix = "`cycle_ends` must be a list of epochs.", "Pass what `WarmRestarts.cycle_ends` returns."
     require(valid, rule, "cycle_ends", cycle_ends, fix)
     if isinstance(history, keras.callbacks.History):

@@ -21,8 +21,13 @@ from keras_sgdr.plotting import plot_history, plot_learning_rate
 from keras_sgdr.study import compared_schedules, tuning_schedules
 
 IMAGES, LABELS = np.zeros((3, 8, 8, 3), "uint8"), np.zeros(3, "int64")
-BATCHES = {"batch_size": 2, "image_size": 8, "training": True}
+DATA = (np.ones((4, 3)), np.ones(4)), (np.ones((4, 3)), np.ones(4))
+BATCHES: dict[str, Any] = {"batch_size": 2, "image_size": 8, "training": True}
 HUGE = 10**5000
+# Of no type that is asked for.
+NONE: Any = None
+THREE: Any = 3
+LIST: Any = [0.5]
 
 
 def model() -> Any:
@@ -43,11 +48,14 @@ def rate_test(**options: Any) -> object:
         (lambda: WarmRestarts("1e999999999"), "number of epochs. Received: T_0='1e999999999'."),
         (lambda: WarmRestarts(1, "1e-999999999"), "positive number. Received: T_mult='1e-999999999'."),
         (lambda: WarmRestarts(1)("now"), "A position must be a finite number of epochs, 0 or more. Received: t='now'."),
-        (lambda: WarmRestarts(1).cycle_at([0.5]), "There must be one position, not several. Received: t=[0.5]."),  # type: ignore[arg-type]
-        (lambda: WarmRestarts(1).cycle_ends([9]), "There must be one position, not several. Received: t=[9]."),  # type: ignore[arg-type]
-        (lambda: WarmRestarts(1).cycles("4"), "`steps_per_epoch` must be a positive integer. Received"),  # type: ignore[arg-type]
+        (lambda: WarmRestarts(1).cycle_at(LIST), "There must be one position, not several. Received: t=[0.5]."),
+        (lambda: WarmRestarts(1).cycle_ends(LIST), "There must be one position, not several. Received: t=[0.5]."),
+        (lambda: WarmRestarts(1).cycles(NONE), "`steps_per_epoch` must be a positive integer. Received"),
         (lambda: WarmRestarts(1).cycles_from(-1), "`update` must be an integer, 0 or more. Received: update=-1."),
-        (lambda: SGDRSchedule(1, eta_max=0.1, steps_per_epoch=1, name=0), "`name` must be a string. Received: name=0."),  # type: ignore[arg-type]
+        (
+            lambda: SGDRSchedule(1, eta_max=0.1, steps_per_epoch=1, name=THREE),
+            "`name` must be a string. Received: name=3.",
+        ),
         (lambda: SGDR(updates_per_batch=1e39), "`updates_per_batch` must be at most 1000. Received: updates_per"),
         (lambda: SGDR(steps_per_epoch=2**53), "`steps_per_epoch` must be at most 40000000. Received: steps_per_epoch="),
         (
@@ -65,22 +73,25 @@ def rate_test(**options: Any) -> object:
         (lambda: rate_test(seed=-1), "`seed` must be an integer, 0 or more. Received: seed=-1."),
         (lambda: rate_test(updates=10**30), "`updates` must be at most 40000000. Received: updates=1000"),
         (lambda: compared_schedules(0.1, 2**63), "`epochs` must be at most 9007199254740992. Received: epochs="),
-        (lambda: compared_schedules(0.1, 9, None), "`T_0` must be a positive number of epochs. Received: T_0=None."),  # type: ignore[arg-type]
+        (lambda: compared_schedules(0.1, 9, NONE), "`T_0` must be a positive number of epochs. Received: T_0=None."),
         (
-            lambda: tuning_schedules(0.1, [1]),
-            "Each of `settings` must be a pair `(T_0, T_mult)`. Received: settings=[1].",
-        ),  # type: ignore[list-item]
-        (lambda: tuning_schedules(0.1, 3), "Each of `settings` must be a pair `(T_0, T_mult)`. Received: settings=3."),  # type: ignore[arg-type]
+            lambda: tuning_schedules(0.1, LIST),
+            "Each of `settings` must be a pair `(T_0, T_mult)`. Received: settings=[0.5].",
+        ),
         (
-            lambda: load_state_dict(model(), 3),
+            lambda: tuning_schedules(0.1, THREE),
+            "Each of `settings` must be a pair `(T_0, T_mult)`. Received: settings=3.",
+        ),
+        (
+            lambda: load_state_dict(model(), THREE),
             "`weights` must be the path of a file, or a mapping from names to arrays.",
-        ),  # type: ignore[arg-type]
+        ),
         (lambda: randomize_modules(model(), 1, -1), "`seed` must be an integer, 0 or more. Received: seed=-1."),
-        (lambda: resnet([]), "`depth` must be 50, 101 or 152. Received: depth=[]."),  # type: ignore[arg-type]
+        (lambda: resnet(NONE), "`depth` must be 50, 101 or 152. Received: depth=None."),
         (lambda: resnet(50, classes=0), "`classes` must be a positive integer. Received: classes=0."),
         (lambda: resnet(50, classes=10**30), "`classes` must be at most 1000000. Received: classes=1000"),
-        (lambda: resnet(50, input_shape=(8, 8)), "`input_shape` must be `(height, width, channels)`, positive"),  # type: ignore[arg-type]
-        (lambda: ants_bees.find(3), "`path` must be the path of a folder. Received: path=3."),  # type: ignore[arg-type]
+        (lambda: resnet(50, input_shape=NONE), "`input_shape` must be `(height, width, channels)`, positive"),
+        (lambda: ants_bees.find(THREE), "`path` must be the path of a folder. Received: path=3."),
         (
             lambda: ants_bees.load_or_draw(image_size=0),
             "`image_size` must be a positive integer. Received: image_size=0",
@@ -99,26 +110,36 @@ def rate_test(**options: Any) -> object:
             lambda: center_crop(IMAGES[0], 4),
             "`images` must be of shape `(N, height, width, channels)`. Received: shape",
         ),
-        (lambda: center_crop(IMAGES, 4.5), "`size` must be a positive integer. Received: size=4.5."),  # type: ignore[arg-type]
+        (lambda: center_crop(IMAGES, NONE), "`size` must be a positive integer. Received: size=None."),
         (lambda: random_resized_crop_flip(IMAGES, 4, -1), "`seed` must be an integer, 0 or more. Received: seed=-1."),
         (
             lambda: random_resized_crop_flip(IMAGES, 4, 0, (1, 0.5)),
             "`scale` must be two positive numbers, in ascending",
         ),
-        (lambda: random_resized_crop_flip(IMAGES, 4, 0, ratio=1), "`ratio` must be two positive numbers, in ascending"),  # type: ignore[arg-type]
+        (
+            lambda: random_resized_crop_flip(IMAGES, 4, 0, ratio=THREE),
+            "`ratio` must be two positive numbers, in ascending",
+        ),
         (lambda: plot_learning_rate({}, 9), "`schedules` must be a schedule, or a dict of schedules by name, at least"),
         (
-            lambda: plot_learning_rate(None, 9),
+            lambda: plot_learning_rate(NONE, 9),
             "`schedules` must be a schedule, or a dict of schedules by name, at least",
-        ),  # type: ignore[arg-type]
-        (lambda: plot_history([1]), "`history` must be what `fit` returned, or a dict. Received: history=[1]."),  # type: ignore[arg-type]
+        ),
+        (lambda: plot_history(LIST), "`history` must be what `fit` returned, or a dict. Received: history=[0.5]."),
         (lambda: plot_history({"loss": [1]}, metrics="loss"), "`metrics` must be names of entries of the history"),
-        (lambda: plot_history({"loss": [1]}, metrics=["loss"], cycle_ends=3), "`cycle_ends` must be a list of epochs."),  # type: ignore[arg-type]
+        (
+            lambda: plot_history({"loss": [1]}, metrics=["loss"], cycle_ends=THREE),
+            "`cycle_ends` must be a list of epochs.",
+        ),
     ],
 )
 def test_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+def test_a_plan_of_numpy_integers() -> None:
+    assert WarmRestarts.plan(np.int64(30), np.int64(2), warmup=1e-46)
 
 
 def test_a_rise_shorter_than_an_update() -> None:
@@ -144,7 +165,8 @@ def test_rates_are_laid_out_up_to_where_they_stay(decays: tuple[float, float]) -
 
 
 def test_settings_of_numpy_are_json() -> None:
-    for made in (SGDR(steps_per_epoch=np.int64(3)), PyTorchSGD(momentum=np.float32(0.5), nesterov=np.bool_(True))):  # type: ignore[arg-type]
+    numbers: Any = {"momentum": np.float32(0.5), "nesterov": np.bool_(True), "weight_decay": np.int64(0)}
+    for made in (SGDR(steps_per_epoch=np.int64(3)), PyTorchSGD(**numbers)):
         json.dumps(made.get_config())
 
 

@@ -42,9 +42,11 @@ def use_schedule(used: Used) -> None:
     positions = np.arange(EPOCHS * STEPS) / STEPS
     curve = schedule(positions)
     check_rates(curve, schedule)
-    # On a grid of updates "inclusive" is another curve, and of shorter cycles a position in float64 knows little.
+    # On a grid of updates "inclusive" is another curve, and a position in float64 tells no cycle from
+    # the next where these are short, and no begin from a begin just after it.
     exact = isinstance(schedule, StepDecay) or (
         schedule.end == "exclusive"
+        and not 0 < to_fraction(schedule.warmup) < 1e-6
         and min(first := to_fraction(schedule.T_0), first * to_fraction(schedule.T_mult) ** 8) > 0.01
     )
     if exact and not np.allclose(curve, rates, rtol=1e-9, atol=1e-12 * rates.max()):

@@ -130,7 +130,7 @@ def find(path: str | os.PathLike[str] | None = None) -> Path | None:
 def _with_subfolders(folder: Path, name: str) -> Path:
     """The folder, if it has the four subfolders."""
     subfolders = [f"{split}/{kind}" for split in ("train", "val") for kind in classes]
-    missing = [subfolder for subfolder in subfolders if not (folder / subfolder).is_dir()]
+    missing = [subfolder for subfolder in subfolders if not os.path.isdir(folder / subfolder)]
     if missing:
         raise invalid(
             f"{name} must hold the subfolders train/ants, train/bees, val/ants and val/bees.",

@@ -32,6 +32,7 @@ __all__ = [
 # What is measured after each epoch, by Keras's names.
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # (T_0, T_mult) of the paper's figure 1.
+MOST_SEEDS = 100_000
 TUNED = ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1))
 
 
@@ -118,9 +119,13 @@ class Spec:
     ) -> None:
         integer("epochs", epochs, "Pass the epochs of a run, such as epochs=100.")
         integer("batch_size", batch_size, "Pass the samples in a batch, such as batch_size=32.")
+        require(callable(model_fn), "`model_fn` must be a function.", "model_fn", model_fn, "Let it return a model.")
+        for name, value in (("initialize", initialize), ("augment", augment), ("prepare", prepare)):
+            valid = value is None or callable(value)
+            require(valid, f"`{name}` must be a function or None.", name, value, "Leave it out for none.")
         rule = "A frozen backbone sees each sample once, as it is, and a seed draws new weights for the head alone."
         both, fix = (initialize, augment), "Leave both out, or train all of the model: frozen=False."
-        require(not frozen or both == (None, None), rule, "(initialize, augment)", both, fix)
+        require(not frozen or (initialize is None and augment is None), rule, "(initialize, augment)", both, fix)
         self.model_fn, self.initialize, self.augment, self.prepare = model_fn, initialize, augment, prepare
         rule = "The outputs of heads that are trained together are not kept."
         require(not (frozen and keep_outputs), rule, "keep_outputs", keep_outputs, "Leave it out, or frozen=False.")
@@ -278,14 +283,12 @@ def _arrays_of(data: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 
 def _list_of(seeds: Any) -> list[int]:
-    values = range(seeds) if is_integer(seeds) else seeds
-    valid = (
-        isinstance(values, Sequence | np.ndarray)
-        and np.ndim(values) == 1
-        and len(values) > 0
-        and len(set(values)) == len(values)
-    )
-    valid = valid and all(is_integer(seed, 0) and seed < 2**32 for seed in values)
+    values = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
+    if is_integer(seeds):
+        values = range(min(int(seeds), MOST_SEEDS + 1))
+    valid = isinstance(values, Sequence) and 0 < len(values) <= MOST_SEEDS
+    valid = valid and all(is_integer(seed, 0) and seed < 2**32 for seed in values) and len(set(values)) == len(values)
     rule = "`seeds` must be a positive integer, or a list of different seeds, each from 0 to 2**32 - 1."
+    rule += f" There must be at most {MOST_SEEDS}."
     require(valid, rule, "seeds", seeds, "Pass seeds=20 for the seeds 0 to 19.")
     return sorted(int(seed) for seed in values)
