@@ -138,8 +138,17 @@ def test_refused(call: Callable[[], Any], message: str) -> None:
         call()
 
 
+def test_the_cycle_of_a_late_position() -> None:
+    cycle = WarmRestarts(1e-9, 1).cycle_at(0.5)
+    assert cycle is not None
+    assert cycle.index == 500_000_000
+    with pytest.raises(ValueError, match="A position must lie in the first 9007199254740992 cycles"):
+        WarmRestarts("1/3", 1).cycle_at(1e30)
+
+
 def test_a_plan_of_numpy_integers() -> None:
-    assert WarmRestarts.plan(np.int64(30), np.int64(2), warmup=1e-46)
+    numbers: Any = np.int64(30), np.int64(2)
+    assert WarmRestarts.plan(*numbers, warmup=1e-46)
 
 
 def test_a_rise_shorter_than_an_update() -> None:
@@ -166,7 +175,8 @@ def test_rates_are_laid_out_up_to_where_they_stay(decays: tuple[float, float]) -
 
 def test_settings_of_numpy_are_json() -> None:
     numbers: Any = {"momentum": np.float32(0.5), "nesterov": np.bool_(True), "weight_decay": np.int64(0)}
-    for made in (SGDR(steps_per_epoch=np.int64(3)), PyTorchSGD(**numbers)):
+    steps: Any = np.int64(3)
+    for made in (SGDR(steps_per_epoch=steps), PyTorchSGD(**numbers)):
         json.dumps(made.get_config())
 
 

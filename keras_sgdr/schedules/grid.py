@@ -110,6 +110,13 @@ class Boundaries:
             if (start + length) * steps_per_epoch > update * denominator:
                 yield Cycle.of(index, Fraction(start, denominator), Fraction(length, denominator), steps_per_epoch)
 
+    def cycle(self, index: int) -> Cycle:
+        """The cycle of this number, at an update an epoch."""
+        if self.T_mult == 1:
+            return Cycle.of(index, self.warmup + index * self.T_0, self.T_0, 1)
+        start, length, denominator = next(itertools.islice(self.spans(), index, None))
+        return Cycle.of(index, Fraction(start, denominator), Fraction(length, denominator), 1)
+
     def ends(self) -> Iterator[tuple[int, int]]:
         """The epochs after which each cycle is over, as quotients of integers."""
         for start, length, denominator in itertools.islice(self.spans(), self.n_cycles):

@@ -28,6 +28,7 @@ from keras_sgdr.schedules.exact import (
     FloatArray,
     IntArray,
     check_fraction,
+    position,
     positions,
     to_fraction,
     to_json,
@@ -201,6 +202,12 @@ class WarmRestarts(Schedule):
     def cycles_from(self, update: int, steps_per_epoch: int = 1) -> Iterator[Cycle]:
         """See `Schedule.cycles_from`."""
         return self._boundaries.cycles_from(update, steps_per_epoch)
+
+    def cycle_at(self, t: float) -> Cycle | None:
+        """See `Schedule.cycle_at`. Not by walking past all cycles before it."""
+        index = int(self._boundaries.locate(np.array(position(t)))[0])
+        is_run = index >= 0 and (self._boundaries.n_cycles is None or index < self._boundaries.n_cycles)
+        return self._boundaries.cycle(index) if is_run else None
 
     def _ends(self) -> Iterator[tuple[int, int]]:
         return self._boundaries.ends()
