@@ -75,6 +75,8 @@ def main(given: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     if unknown := [part for part in options.parts if part not in parts]:
         parser.error(f"`part` must be one of {', '.join(parts)}. Received: {', '.join(unknown)}.")
+    if options.jobs < 1:
+        parser.error(f"`--jobs` must be a positive integer. Received: {options.jobs}.")
     began = time.perf_counter()
     machine = look(options.backends)
     chosen = [job for job in JOBS if job.part in (options.parts or parts) and job.backend in machine.backends]

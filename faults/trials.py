@@ -105,7 +105,7 @@ class Trials:
             raise
         except BaseException as error:
             words = str(error)
-            if not isinstance(error, ValueError | OSError | ImportError) or "Received: " not in words:
+            if not isinstance(error, ValueError | TypeError | OSError | ImportError) or "Received: " not in words:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 place = f"{where.filename.rpartition('site-packages/')[2]}:{where.lineno}"
                 self.add("inside", name, f"{type(error).__name__} at {place}: {words[:300]}")

@@ -22,6 +22,8 @@ __all__ = [
     "whole",
 ]
 
+LONGEST = 500  # Letters of a value in a message.
+
 
 def invalid(rule: str, received: str, fix: str) -> ValueError:
     """The error to raise where an argument breaks a rule."""
@@ -31,7 +33,16 @@ def invalid(rule: str, received: str, fix: str) -> ValueError:
 def require(valid: bool, rule: str, name: str, value: object, fix: str) -> None:
     """Raise a `ValueError` unless `valid`."""
     if not valid:
-        raise invalid(rule, f"{name}={value!r}", fix)
+        raise invalid(rule, f"{name}={_written(value)}", fix)
+
+
+def _written(value: object) -> str:
+    """A value as a message shows it, of a long one the beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits.
+        return f"a value of type {type(value).__name__} with too many digits to be written"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def positive(name: str, value: object, fix: str) -> None:
@@ -56,11 +67,15 @@ def between(name: str, value: object, interval: str, fix: str) -> None:
     require(valid, f"`{name}` must be a number in {interval}.", name, value, fix)
 
 
-def integer(name: str, value: object, fix: str, *, least: int = 1, optional: bool = False) -> None:
-    """Require an integer that is `least` or more, or also None where it is `optional`."""
+def integer(
+    name: str, value: object, fix: str, *, least: int = 1, most: int | None = None, optional: bool = False
+) -> None:
+    """Require an integer that is `least` or more, and at most `most`, or also None where it is `optional`."""
     kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
     valid = is_integer(value, least) or (optional and value is None)
     require(valid, f"`{name}` must be {kind}{' or None' if optional else ''}.", name, value, fix)
+    valid = most is None or value is None or int(value) <= most  # type: ignore[call-overload]
+    require(valid, f"`{name}` must be at most {most}.", name, value, fix)
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:

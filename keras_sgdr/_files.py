@@ -12,7 +12,17 @@ from typing import Any
 
 from keras_sgdr._checks import require
 
-__all__ = ["UNFINISHED", "absolute", "from_null", "read_sealed", "replace_file", "sealed", "sha256", "to_null"]
+__all__ = [
+    "UNFINISHED",
+    "absolute",
+    "from_null",
+    "path_of",
+    "read_sealed",
+    "replace_file",
+    "sealed",
+    "sha256",
+    "to_null",
+]
 
 # How the names of files begin that are being written; what is left of them, a killed process has left.
 UNFINISHED = ".unfinished-"
@@ -24,10 +34,19 @@ def absolute(name: str, folder: Any) -> Path:
     Raises:
         ValueError: If it is no path.
     """
-    path = os.fspath(folder) if isinstance(folder, str | os.PathLike) else None
+    return path_of(name, folder, 'Pass a `str` such as "runs", or a `Path`.', "a folder").absolute()
+
+
+def path_of(name: str, value: Any, fix: str, kind: str) -> Path:
+    """What is given as a path.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     valid = isinstance(path, str) and "\0" not in path
-    require(valid, f"`{name}` must be the path of a folder.", name, folder, 'Pass a `str` such as "runs", or a `Path`.')
-    return Path(folder).absolute()
+    require(valid, f"`{name}` must be the path of {kind}.", name, value, fix)
+    return Path(value)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

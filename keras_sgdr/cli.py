@@ -106,7 +106,7 @@ def ensemble(
         raise invalid(rule, "data without y, and no output", "Put y into the .npz file, or pass -o.")
     members = SnapshotEnsemble.load(
         directory,
-        keras.models.load_model(model),
+        _model(model),
         select,
         n_members,
         from_logits=from_logits,
@@ -194,6 +194,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def _model(path: Path) -> Any:
+    """The model of a .keras file."""
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # Of a damaged file, of any type.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # Names the file.
+        rule = "The model must be a whole .keras file that Keras can load."
+        raise invalid(rule, f"{path}: {error}", "Write it with model.save(path).") from error
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:

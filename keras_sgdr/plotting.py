@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from keras_sgdr._checks import invalid, one_of
+from keras_sgdr._checks import invalid, is_number, one_of, require
 from keras_sgdr._optional import load
 from keras_sgdr.range_test import RangeTest
 from keras_sgdr.schedules import Schedule
@@ -57,9 +57,12 @@ def plot_learning_rate(
 
     Raises:
         ImportError: If no axes are given and matplotlib is not installed.
-        ValueError: If the updates or the cycles are too many.
+        ValueError: If there is no schedule, or the updates or the cycles are too many.
     """
     named = schedules if isinstance(schedules, Mapping) else {"": schedules}
+    rule = "`schedules` must be a schedule, or a dict of schedules by name, at least one."
+    valid = bool(named) and all(isinstance(schedule, Schedule) for schedule in named.values())
+    require(valid, rule, "schedules", schedules, "Pass such as WarmRestarts(10, 2, eta_max=0.1).")
     curves = {label: schedule.learning_rates(epochs, steps_per_epoch) for label, schedule in named.items()}
     ax = _new_axes() if ax is None else ax
     foot = max(rates.max(initial=0.0) for rates in curves.values()) / 1000 if log else -np.inf
@@ -108,6 +111,15 @@ def plot_history(
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If the history has no such metric.
     """
+    rule, fix = "`history` must be what `fit` returned, or a dict.", "Pass such as model.fit(...).history."
+    require(isinstance(history, keras.callbacks.History | Mapping), rule, "history", history, fix)
+    names = list(metrics) if isinstance(metrics, Sequence) else []
+    valid = bool(names) and not isinstance(metrics, str) and all(isinstance(name, str) for name in names)
+    rule = "`metrics` must be names of entries of the history, at least one."
+    require(valid, rule, "metrics", metrics, 'Pass such as ("loss", "val_loss").')
+    valid = np.ndim(cycle_ends) == 1 and all(map(is_number, np.asarray(cycle_ends).tolist()))
+    rule, fix = "`cycle_ends` must be a list of epochs.", "Pass what `WarmRestarts.cycle_ends` returns."
+    require(valid, rule, "cycle_ends", cycle_ends, fix)
     if isinstance(history, keras.callbacks.History):
         recorded, epochs = history.history, [epoch + 1 for epoch in history.epoch]
     else:

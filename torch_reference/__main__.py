@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.table import Table
 from torch import nn
 from torch.optim import Optimizer
 
+from torch_reference._checks import count
 from torch_reference.images import AntsBees, find_folder
 from torch_reference.models import resnet
 from torch_reference.optimizers import KerasSGD
@@ -68,13 +70,15 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    count("epochs", options.epochs, "Pass how many epochs to train.")  # Before anything is built.
     folder = find_folder(options.data)
-    torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = AntsBees(folder, options.image_size, options.batch_size, options.seed, device)
+    torch.manual_seed(options.seed)
     model = resnet(options.depth, options.weights).to(device).to(memory_format=torch.channels_last)
     optimizer = _optimizer(options, model)
-    data = AntsBees(folder, options.image_size, options.batch_size, options.seed, device)
     scheduler = SGDR(optimizer, options.T_0, options.T_mult, options.eta_min, steps_per_epoch=data.steps_per_epoch)
+    options.output.mkdir(parents=True, exist_ok=True)  # Before the training, so that it is not in vain.
     began = time.perf_counter()
     run = train(
         model,
@@ -109,7 +113,6 @@ def finetune(options: Options, console: Console) -> dict[str, Any]:
         "best_val_accuracy": None if run.best_epoch is None else run.epochs[run.best_epoch].val_accuracy,
         "cycles": rows,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
     with (options.output / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in dataclasses.fields(EpochRow)])
@@ -164,11 +167,17 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def main() -> None:
-    """Entry point of `python -m torch_reference`."""
+def main() -> int:
+    """Entry point of `python -m torch_reference`: errors in one line. Returns the exit status."""
     # Underscores, so that the flags read as the paper's symbols: --T_0, --eta_max.
-    finetune(tyro.cli(Options, prog="python -m torch_reference", use_underscores=True), Console())
+    options = tyro.cli(Options, prog="python -m torch_reference", use_underscores=True)
+    try:
+        finetune(options, Console())
+    except (ValueError, OSError, ImportError) as error:
+        print(f"torch_reference: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

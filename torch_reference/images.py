@@ -12,6 +12,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
+from torch_reference._checks import count
+
 __all__ = ["AntsBees", "find_folder"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,9 +51,15 @@ class AntsBees:
     Attributes:
         classes: Names of the classes in the order of their labels.
         steps_per_epoch: Training batches in an epoch.
+
+    Raises:
+        ValueError: If a size or the seed is no such number.
     """
 
     def __init__(self, folder: Path, image_size: int, batch_size: int, seed: int, device: torch.device) -> None:
+        count("image_size", image_size, "Pass the pixels of a side, such as image_size=96.")
+        count("batch_size", batch_size, "Pass the images in a batch, such as batch_size=16.")
+        count("seed", seed, "Pass a seed such as seed=0.", least=0, most=2**32 - 1)
         train = ImageFolder(str(folder / "train"), transform=pil_to_tensor)
         self.classes: list[str] = train.classes
         self._train: list[tuple[Tensor, int]] = list(train)

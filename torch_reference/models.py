@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from torch_reference._checks import require
+from torch_reference._checks import count, require, written
 
 __all__ = ["read_state_dict", "resnet"]
 
@@ -30,10 +30,14 @@ def resnet(depth: int, weights: str = "imagenet", classes: int = 2) -> nn.Module
         The model, in float32.
 
     Raises:
-        ValueError: If the depth is unknown, or the file does not hold these tensors.
+        ValueError: If the depth is unknown, `classes` is no such number, or the file does not hold these tensors.
         FileNotFoundError: If there is no such file.
     """
-    require(depth in (50, 101, 152), "`depth` must be 50, 101 or 152.", f"depth={depth}", "Pass depth=50.")
+    valid = isinstance(depth, int) and depth in (50, 101, 152)
+    require(valid, "`depth` must be 50, 101 or 152.", f"depth={written(depth)}", "Pass depth=50.")
+    rule = "`weights` must be 'imagenet', 'none', or a .safetensors or .pth file."
+    require(isinstance(weights, str), rule, f"weights={written(weights)}", "Pass one of these.")
+    count("classes", classes, "Pass the units of the last layer, such as classes=2.", most=1_000_000)
     name = f"resnet{depth}"
     model: nn.Module = torchvision.models.get_model(name)
     if weights == "imagenet":
@@ -56,12 +60,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     require(path.suffix in (".safetensors", ".pth"), rule, f"weights={str(path)!r}", "Pass one of these.")
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path.")
-    if path.suffix == ".pth":
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
     from safetensors.torch import load_file
 
-    return dict(load_file(path))
+    try:
+        if path.suffix == ".pth":
+            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        return dict(load_file(path))
+    except Exception as error:  # Of a damaged file, of any type.
+        rule, received = "`weights` must be a whole file.", f"weights={str(path)!r}: {error}"
+        raise ValueError(f"{rule} Received: {received}. Download or copy it again.") from error
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 from torch.optim import Optimizer
 
-from torch_reference._checks import as_number, not_negative, positive, require
+from torch_reference._checks import as_number, not_negative, positive, require, written
 
 __all__ = ["AdamWR", "KerasSGD"]
 
@@ -19,7 +19,7 @@ class _ByParameter(Optimizer):
     def __init__(
         self, params: Iterable[torch.Tensor] | Iterable[dict[str, Any]], lr: float | torch.Tensor, **defaults: Any
     ) -> None:
-        super().__init__(params, {"lr": lr, **defaults})
+        super().__init__(params, {"lr": lr if isinstance(lr, torch.Tensor) else float(lr), **defaults})
         # What is remembered of a rate is a number: schedulers fill a tensor in place.
         self.defaults["lr"] = float(lr)
 
@@ -83,9 +83,10 @@ class KerasSGD(_ByParameter):
     ) -> None:
         not_negative("lr", lr, "Pass a rate such as lr=0.01.")
         valid = 0 <= as_number(momentum) <= 1
-        require(valid, "`momentum` must lie in [0, 1].", f"momentum={momentum!r}", "A usual value is 0.9.")
+        require(valid, "`momentum` must lie in [0, 1].", f"momentum={written(momentum)}", "A usual value is 0.9.")
         not_negative("weight_decay", weight_decay, "Pass 0 for none.")
-        super().__init__(params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        settings = {"momentum": float(momentum), "weight_decay": float(weight_decay)}
+        super().__init__(params, lr, nesterov=nesterov, **settings)
 
     def _update(self, p: Any, group: dict[str, Any]) -> None:
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
@@ -140,7 +141,7 @@ class AdamWR(_ByParameter):
         positive("lr", lr, "Pass a rate such as lr=0.001.")
         not_negative("lambda_norm", lambda_norm, "A usual value is 0.025.")
         valid = isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= as_number(beta) < 1 for beta in betas)
-        require(valid, "`betas` must lie in [0, 1).", f"betas={betas!r}", "Usual ones are (0.9, 0.999).")
+        require(valid, "`betas` must lie in [0, 1).", f"betas={written(betas)}", "Usual ones are (0.9, 0.999).")
         positive("eps", eps, "A usual value is 1e-8.")
         super().__init__(params, lr, lambda_norm=lambda_norm, betas=betas, eps=eps, lambda_i=None)
 

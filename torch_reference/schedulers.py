@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from torch_reference._checks import as_number, count, not_negative, positive, require
+from torch_reference._checks import as_number, count, factor, not_negative, positive, require, written
 from torch_reference.cycles import Cycle, Cycles
 
 __all__ = ["SGDR", "StepDecay"]
@@ -33,7 +33,9 @@ class _ByUpdate(LRScheduler):
         """The rate of each group for update `last_epoch`, a tensor where the group has one. From outside, call
         `get_last_lr()`.
         """
-        if not self._get_lr_called_within_step:
+        if self._get_lr_called_within_step:
+            self._set_decays()
+        else:
             warnings.warn("To get the last rates, call `get_last_lr()`.", UserWarning, stacklevel=2)
         rates = [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
         return [
@@ -41,15 +43,20 @@ class _ByUpdate(LRScheduler):
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
         ]
 
-    def _update_lr(self, epoch: int | None = None) -> None:
-        """Set the rate of the next update: called in every `step()`, and alone at a milestone of `SequentialLR`.
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rate of the next update.
 
         Raises:
             ValueError: If `epoch`, PyTorch's name for the number of the update, is none.
         """
         if epoch is not None:
             count("epoch", epoch, "Call `step()` without it after each update.", least=0)
-        super()._update_lr(epoch)
+        super().step(epoch)
+
+    def _set_decays(self) -> None:
+        """Set what goes with the rates. Called by `get_lr`, which every version of PyTorch calls wherever it sets them:
+        in `step`, and alone at a milestone of `SequentialLR`.
+        """
 
     def _eta(self, eta_max_0: float, step: int) -> float:
         """The rate for update `step` of a group that began with `eta_max_0`."""
@@ -60,7 +67,7 @@ def _require_optimizer(optimizer: object) -> None:
     if not isinstance(optimizer, Optimizer):  # PyTorch's own schedulers raise a `TypeError`.
         raise TypeError(
             "`optimizer` must be one of PyTorch's. "
-            f"Received: optimizer={optimizer!r}, which is not an Optimizer. Pass such as torch.optim.SGD(...)."
+            f"Received: optimizer={written(optimizer)}, which is not an Optimizer. Pass such as torch.optim.SGD(...)."
         )
 
 
@@ -87,8 +94,8 @@ class SGDR(_ByUpdate):
             cycles shorter than 1e-6 epochs are not run, and the last eta_min is held from there on.
         eta_min: Rate towards which every cycle anneals.
         steps_per_epoch: Updates in an epoch.
-        eta_max_decay: Factor on eta_max at every restart.
-        eta_min_decay: Factor on eta_min at every restart. eta_min_i is never above eta_max_i.
+        eta_max_decay: Factor on eta_max at every restart, at most 1.
+        eta_min_decay: Factor on eta_min at every restart, at most 1. eta_min_i is never above eta_max_i.
         warmup: Epochs of linear rise from eta_min to eta_max before the first cycle; may be a fraction.
         cycle_limit: After this many cycles the last eta_min is held. None: no end.
         end: "exclusive", `T_cur` runs over [0, T_i) and eta_min is approached but not reached; "inclusive",
@@ -119,8 +126,8 @@ class SGDR(_ByUpdate):
         _require_optimizer(optimizer)
         positive("T_0", T_0, "Pass the length of the first cycle in epochs, such as T_0=10.")
         positive("T_mult", T_mult, "Pass the growth of the cycles, such as T_mult=2.")
-        positive("eta_max_decay", eta_max_decay, "Pass a factor for each restart, such as eta_max_decay=0.5.")
-        positive("eta_min_decay", eta_min_decay, "Pass a factor for each restart, such as eta_min_decay=0.5.")
+        factor("eta_max_decay", eta_max_decay, "Pass a factor for each restart, such as eta_max_decay=0.5.")
+        factor("eta_min_decay", eta_min_decay, "Pass a factor for each restart, such as eta_min_decay=0.5.")
         not_negative("eta_min", eta_min, "Pass the lowest rate, such as eta_min=0.0.")
         not_negative("warmup", warmup, "Pass the epochs before the first cycle, such as warmup=0.5.")
         count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
@@ -130,7 +137,7 @@ class SGDR(_ByUpdate):
             "`end` must be 'exclusive' or 'inclusive'.",
             "Pass 'inclusive' to end each cycle at exactly eta_min.",
         )
-        require(isinstance(end, str) and end in ("exclusive", "inclusive"), rule, f"end={end!r}", fix)
+        require(isinstance(end, str) and end in ("exclusive", "inclusive"), rule, f"end={written(end)}", fix)
         for index, group in enumerate(optimizer.param_groups):
             eta_max = as_number(group.get("initial_lr", group["lr"]))
             rule, fix = (
@@ -155,12 +162,11 @@ class SGDR(_ByUpdate):
         """The cycle of update `step`: the first one also during warmup, the last one also after its end."""
         return self._cycles.at(step)
 
-    def _update_lr(self, epoch: int | None = None) -> None:
-        """Set the rate of the next update, and in the groups of an `AdamWR` the normalised decay of its cycle.
+    def _set_decays(self) -> None:
+        """Set in the groups of an `AdamWR` the normalised decay of the update's cycle.
 
         That is `lambda_norm * sqrt(b / (B * T_i))`, with `B / b` updates in an epoch (arXiv 1711.05101, appendix B.1).
         """
-        super()._update_lr(epoch)
         for group in self.optimizer.param_groups:
             if "lambda_norm" in group:
                 T_i = float(self._cycles.at(self.last_epoch).length / self.steps_per_epoch)
@@ -215,7 +221,7 @@ class StepDecay(_ByUpdate):
     Args:
         optimizer: The optimizer; each group decays from its own rate.
         step_size: Epochs between two decays, an integer.
-        gamma: Factor of each decay.
+        gamma: Factor of each decay, at most 1.
         steps_per_epoch: Updates in an epoch.
         last_epoch: Index of the last update made, -1 for none.
 
@@ -235,7 +241,7 @@ class StepDecay(_ByUpdate):
     ) -> None:
         _require_optimizer(optimizer)
         count("step_size", step_size, "Pass the epochs between two decays, such as step_size=60.")
-        positive("gamma", gamma, "Pass the factor of each decay, such as gamma=0.1.")
+        factor("gamma", gamma, "Pass the factor of each decay, such as gamma=0.1.")
         count("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
         self.step_size = int(step_size)
         self.gamma = float(gamma)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from torch_reference._checks import require
+from torch_reference._checks import count, require
 
 __all__ = ["Batches", "EpochRow", "Training", "train"]
 
@@ -79,8 +79,10 @@ def train(
         The record of the run.
 
     Raises:
-        ValueError: If an epoch brings no batch.
+        ValueError: If an epoch brings no batch, or a number of epochs is none.
     """
+    count("epochs", epochs, "Pass how many epochs to train.")
+    count("initial_epoch", initial_epoch, "Pass the index of the first epoch, 0 unless a run is resumed.", least=0)
     run = Training()
     best = -1.0
     for epoch in range(initial_epoch, epochs):

@@ -22,7 +22,7 @@ from keras_sgdr.callbacks.fit_context import (
 from keras_sgdr.callbacks.slots import check_optimizers
 from keras_sgdr.callbacks.training import Training
 from keras_sgdr.schedules import Schedule, WarmRestarts
-from keras_sgdr.schedules.exact import Epochs, FloatArray, check_fraction, to_fraction, to_json
+from keras_sgdr.schedules.exact import MOST_RATES, Epochs, FloatArray, check_fraction, to_fraction, to_json
 from keras_sgdr.schedules.peaks import Rates
 from keras_sgdr.snapshots import Manifest, Snapshot
 
@@ -105,9 +105,9 @@ class SGDR(keras.callbacks.Callback):
         super().__init__()
         one_of("per", per, ("batch", "epoch"))
         steps: Any = whole(steps_per_epoch)
-        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch, or None.", optional=True)
+        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.", most=MOST_RATES, optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
-        check_fraction("updates_per_batch", updates_per_batch, fix, unit="")
+        check_fraction("updates_per_batch", updates_per_batch, fix, unit="", most=1000)
         check_optimizers(optimizer)
         options: dict[str, Any] = {
             "T_0": T_0,
@@ -130,7 +130,7 @@ class SGDR(keras.callbacks.Callback):
         self._given = schedule
         self._schedule: Any = WarmRestarts(**options) if schedule is None else schedule
         self.per = per
-        self.steps_per_epoch: int | None = steps
+        self.steps_per_epoch = None if steps is None else int(steps)
         self.updates_per_batch = to_fraction(updates_per_batch)
         self.optimizer = optimizer
         self.verbose = verbose

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 
 from keras_sgdr import _optional
-from keras_sgdr._checks import integer, invalid
-from keras_sgdr._files import sha256
-from keras_sgdr.data.drawn import drawn_insects
+from keras_sgdr._checks import invalid
+from keras_sgdr._files import path_of, sha256
+from keras_sgdr.data.drawn import check_side, drawn_insects
 
 __all__ = ["classes", "find", "load_data", "load_or_draw"]
 
@@ -65,7 +65,7 @@ def load_data(path: str | os.PathLike[str] | None = None, image_size: int = 256)
         ImportError: If Pillow is not installed.
         ConnectionError: If there are no images and the archive cannot be downloaded.
     """
-    integer("image_size", image_size, "Pass the side of the square images in pixels, such as image_size=256.")
+    check_side("image_size", image_size)
     folder = find(path) or _download()
     return _load_split(folder / "train", image_size), _load_split(folder / "val", image_size)
 
@@ -90,6 +90,7 @@ def load_or_draw(
         ValueError: See `load_data`.
         ImportError: If Pillow is not installed.
     """
+    check_side("image_size", image_size)
     side = int(image_size) * 8 // 7
     try:
         train, _ = load_data(path, max(side, 256))
@@ -117,7 +118,7 @@ def find(path: str | os.PathLike[str] | None = None) -> Path | None:
         ValueError: If the folder lacks one of the four subfolders.
     """
     if path is not None:
-        return _with_subfolders(Path(path), "`path`")
+        return _with_subfolders(path_of("path", path, "Pass that of the images.", "a folder"), "`path`")
     if folder_of_user := os.environ.get("ANTS_BEES_DIR"):
         return _with_subfolders(Path(folder_of_user), "`$ANTS_BEES_DIR`")
     for folder in (Path("data", "hymenoptera_data"), _cache() / "datasets" / "hymenoptera_data"):
@@ -129,7 +130,7 @@ def find(path: str | os.PathLike[str] | None = None) -> Path | None:
 def _with_subfolders(folder: Path, name: str) -> Path:
     """The folder, if it has the four subfolders."""
     subfolders = [f"{split}/{kind}" for split in ("train", "val") for kind in classes]
-    missing = [subfolder for subfolder in subfolders if not (folder / subfolder).is_dir()]
+    missing = [subfolder for subfolder in subfolders if not os.path.isdir(folder / subfolder)]
     if missing:
         raise invalid(
             f"{name} must hold the subfolders train/ants, train/bees, val/ants and val/bees.",

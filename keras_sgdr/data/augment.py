@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_sgdr._checks import invalid
+from keras_sgdr._checks import integer, invalid, is_number, require
+from keras_sgdr.data.drawn import check_side
 
 __all__ = ["DRAWS", "center_crop", "random_resized_crop_flip", "resized_crop_flip"]
 
@@ -39,6 +41,9 @@ def random_resized_crop_flip(
     Returns:
         float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
     """
+    _sides(images, size)
+    if not isinstance(seed, keras.random.SeedGenerator):
+        integer("seed", seed, "Pass a seed such as seed=0, or a `keras.random.SeedGenerator`.", least=0)
     draws = keras.random.uniform((ops.shape(images)[0], DRAWS), dtype="float32", seed=seed)
     return resized_crop_flip(images, size, draws, scale, ratio)
 
@@ -62,7 +67,11 @@ def resized_crop_flip(
     Returns:
         float32 tensor of shape `(N, size, size, channels)`, in the units of `images`.
     """
-    height, width = images.shape[1:3]
+    height, width = _sides(images, size)
+    for name, pair in (("scale", scale), ("ratio", ratio)):
+        several = isinstance(pair, Sequence) and len(pair) == 2 and all(is_number(value) for value in pair)
+        rule, fix = f"`{name}` must be two positive numbers, in ascending order.", "Leave it out for torchvision's."
+        require(several and 0 < pair[0] <= pair[1], rule, name, pair, fix)
     top, left, box_height, box_width = boxes(draws, height, width, scale, ratio)
     rows = _resize_weights(top, box_height, height, size)
     columns = _resize_weights(left, box_width, width, size)
@@ -103,6 +112,16 @@ def _resize_weights(start: Any, length: Any, side: int, size: int) -> Any:
     return weights / ops.sum(weights, axis=-1, keepdims=True)
 
 
+def _sides(images: Any, size: object) -> tuple[int, int]:
+    """Height and width of a batch of images, which are to become squares of this size."""
+    check_side("size", size)
+    shape = tuple(getattr(images, "shape", ()))
+    rule, fix = "`images` must be of shape `(N, height, width, channels)`.", "Pass a batch, of one image images[None]."
+    require(len(shape) == 4 and 0 not in shape[1:3], rule, "shape", shape, fix)
+    height, width = shape[1:3]
+    return height, width
+
+
 def center_crop(images: Any, size: int) -> Any:
     """Crop the central square of each image.
 
@@ -116,7 +135,7 @@ def center_crop(images: Any, size: int) -> Any:
     Raises:
         ValueError: If the images are smaller than `size`.
     """
-    height, width = images.shape[1:3]
+    height, width = _sides(images, size)
     if size > min(height, width):
         rule = "`size` must be at most the images' height and width."
         fix = f"Load larger images, such as with image_size={size * 8 // 7}."

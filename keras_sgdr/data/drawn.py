@@ -6,10 +6,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["drawn_insects"]
+from keras_sgdr._checks import integer
+
+__all__ = ["check_side", "drawn_insects"]
+
+MOST_SIDE = 65_535  # Pixels, as in a JPEG.
+MOST_DRAWN = 1_000_000  # Images, which are kept in memory.
 
 Array = np.ndarray[Any, Any]
 Split = tuple[Array, Array]
+
+
+def check_side(name: str, value: object) -> None:
+    """Require the side of an image, in pixels."""
+    integer(name, value, f"Pass the side of the square images in pixels, such as {name}=224.", most=MOST_SIDE)
 
 
 def drawn_insects(n_train: int = 244, n_val: int = 153, image_size: int = 64, seed: int = 0) -> tuple[Split, Split]:
@@ -27,7 +37,14 @@ def drawn_insects(n_train: int = 244, n_val: int = 153, image_size: int = 64, se
     Returns:
         `(x_train, y_train), (x_val, y_val)`, as from `ants_bees.load_data`: uint8 RGB images of shape
         `(N, image_size, image_size, 3)`; int64 labels, 0 for ants and 1 for bees, half of each, in sorted order.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
+    for name, count in (("n_train", n_train), ("n_val", n_val)):
+        integer(name, count, "Pass the number of images to draw.", least=0, most=MOST_DRAWN)
+    check_side("image_size", image_size)
+    integer("seed", seed, "Pass a seed such as seed=0.", least=0)
     generator = np.random.default_rng(seed)
     train, val = (_split(count, image_size, generator) for count in (n_train, n_val))
     return train, val

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sgdr._checks import integer
+from keras_sgdr._checks import integer, require
 from keras_sgdr._executions import has_accelerator
 from keras_sgdr.data.augment import DRAWS, center_crop, resized_crop_flip
+from keras_sgdr.data.drawn import check_side
 from keras_sgdr.data.samples import (
     Array,
     EpochArrays,
@@ -76,11 +77,16 @@ def batches(
         `(batch, image_size, image_size, 3)`, and labels.
 
     Raises:
-        ValueError: If `batch_size` or `image_size` is not a positive integer.
+        ValueError: If a number is out of range, or `x` and `y` are no images with a label each.
     """
     integer("batch_size", batch_size, "Pass the number of images in a batch, such as batch_size=16.")
-    integer("image_size", image_size, "Pass the side of the images in a batch, in pixels, such as image_size=224.")
-    rows = len(x)
+    check_side("image_size", image_size)
+    integer("seed", seed, "Pass a seed such as seed=0.", least=0)
+    shapes = [np.shape(array) for array in (x, y)]
+    valid = isinstance(x, np.ndarray) and x.dtype.kind in "uif" and x.ndim == 4 and shapes[1][:1] == (len(x),) != (0,)
+    rule = "`x` must be an array of images, `(N, height, width, 3)`, with N labels `y`, at least one."
+    require(valid, rule, "shapes", shapes, "Pass what `ants_bees.load_data()` returns, or arrays like it.")
+    rows, batch_size = len(x), min(int(batch_size), len(x))
     if one_shape and training:
         rows = -(-len(x) // batch_size) * batch_size
     elif one_shape:

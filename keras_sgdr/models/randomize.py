@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_sgdr._checks import invalid, is_integer, require
+from keras_sgdr._checks import integer, invalid, is_integer, require
 
 __all__ = ["randomize_modules"]
 
@@ -51,6 +51,7 @@ def randomize_modules(model: keras.Model, n: int = 40, seed: int = 0) -> list[st
     kinds = "convolutions, BatchNorms and dense layers"
     rule = f"`n` must be a positive integer, at most the model's {len(modules)} {kinds}."
     require(is_integer(n) and n <= len(modules), rule, "n", n, "Pass the number of modules to randomise.")
+    integer("seed", seed, "Pass a seed such as seed=0.", least=0)
     for place, layer in enumerate(modules[:n]):
         if not layer.built:
             rule = "The model must be built, or there are no weights to replace."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import layers
 from keras.initializers import RandomUniform, VarianceScaling
 
-from keras_sgdr._checks import require
+from keras_sgdr._checks import integer, is_integer, require
 from keras_sgdr.models.batch_norm import BatchNormalization
 from keras_sgdr.models.convolution import Conv2D
 from keras_sgdr.models.weights import download_imagenet, load_state_dict
@@ -19,6 +19,7 @@ __all__ = ["resnet"]
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 EXPANSION = 4
+MOST_CLASSES = 1_000_000
 # Mean and standard deviation of ImageNet's red, green and blue in [0, 1], as torchvision's weights expect.
 MEAN = (0.485, 0.456, 0.406)
 SD = (0.229, 0.224, 0.225)
@@ -59,11 +60,17 @@ def resnet(
         A `keras.Model` from `(N, height, width, channels)` to logits `(N, classes)`.
 
     Raises:
-        ValueError: If `depth` is none of the three, or the weights do not fit.
+        ValueError: If `depth` is none of the three, another number is out of range, or the weights do not fit.
         ConnectionError: If `weights="imagenet"` cannot be downloaded.
     """
     fix = "For other networks use keras.applications, whose models the callbacks take as well."
-    require(depth in BLOCKS, "`depth` must be 50, 101 or 152.", "depth", depth, fix)
+    require(is_integer(depth) and depth in BLOCKS, "`depth` must be 50, 101 or 152.", "depth", depth, fix)
+    integer("classes", classes, "Pass the number of logits, such as classes=2.", most=MOST_CLASSES)
+    several = isinstance(input_shape, Sequence) and len(input_shape) == 3 and is_integer(input_shape[2])
+    rule = "`input_shape` must be `(height, width, channels)`, positive integers, None for a side of any size."
+    fix = "Pass input_shape=(224, 224, 3)."
+    valid = several and all(side is None or is_integer(side) for side in input_shape[:2])
+    require(valid, rule, "input_shape", input_shape, fix)
     # Where computations are in half precision, images and logits stay in the precision of the variables.
     dtype = keras.config.dtype_policy().variable_dtype
     x = inputs = keras.Input(input_shape, name="images")

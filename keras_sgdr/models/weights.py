@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_sgdr import _optional
 from keras_sgdr._checks import invalid
-from keras_sgdr._files import sha256
+from keras_sgdr._files import path_of, sha256
 from keras_sgdr.models.pth import read_pth
 
 __all__ = ["download_imagenet", "load_state_dict", "state_dict"]
@@ -65,7 +65,12 @@ def load_state_dict(model: keras.Model, source: str | os.PathLike[str] | Mapping
             of another format, or holds anything but tensors.
         ImportError: If the file needs safetensors, which is not installed.
     """
-    tensors = source if isinstance(source, Mapping) else _read(Path(source))
+    fix = "Pass such as model.safetensors."
+    tensors = (
+        source
+        if isinstance(source, Mapping)
+        else _read(path_of("weights", source, fix, "a file, or a mapping from names to arrays"))
+    )
     given = {name: np.asarray(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     slots = _slots(model)
     kept = _kept_head(slots, given)

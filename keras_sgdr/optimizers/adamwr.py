@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import at_least, between, invalid, positive, require
-from keras_sgdr.schedules.exact import check_precision
+from keras_sgdr.schedules.exact import check_held, check_precision
 
 __all__ = ["AdamWR"]
 
@@ -90,6 +91,14 @@ class AdamWR(keras.optimizers.Optimizer):
         between("beta_1", beta_1, "[0, 1)", "Pass beta_1=0.9, the paper's.")
         between("beta_2", beta_2, "[0, 1)", "Pass beta_2=0.999, the paper's.")
         positive("epsilon", epsilon, "Pass epsilon=1e-8, the paper's.")
+        held = (
+            ("beta_1", beta_1, 1.0),
+            ("beta_2", beta_2, 1.0),
+            ("epsilon", epsilon, inf),
+            ("lambda_norm", lambda_norm, inf),
+        )
+        for name, value, below in held:  # Otherwise updates are NaN.
+            check_held(name, value, keras.config.floatx(), "Pass a value nearer to the paper's.", below=below)
         rule = "The decay of `AdamWR` is `lambda_norm`, normalised by the length of the cycle."
         decay = kwargs.get("weight_decay")
         require(decay is None, rule, "weight_decay", decay, "Pass `lambda_norm`, or use `keras.optimizers.AdamW`.")

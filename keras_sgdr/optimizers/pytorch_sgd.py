@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_sgdr._checks import at_least, require
+from keras_sgdr.schedules.exact import check_held
 
 __all__ = ["PyTorchSGD"]
 
@@ -62,9 +63,13 @@ class PyTorchSGD(keras.optimizers.Optimizer):
         rule = "`momentum` must be positive where `nesterov` is True."
         require(momentum > 0 or not nesterov, rule, "momentum", momentum, "Pass a number such as 0.9.")
         at_least("weight_decay", 0.0 if weight_decay is None else weight_decay, 0, "Pass 0 for none.")
+        weight_decay = None if weight_decay is None else float(weight_decay)
+        rate = 0.0 if callable(learning_rate) else learning_rate
+        for name, value in (("learning_rate", rate), ("momentum", momentum), ("weight_decay", weight_decay or 0.0)):
+            check_held(name, value, keras.config.floatx(), "Pass another value.")
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
-        self.momentum = momentum
-        self.nesterov = nesterov
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
 
     def build(self, variables: list[Any]) -> None:
         """Create a momentum buffer of zeros for each variable, unless momentum is 0."""

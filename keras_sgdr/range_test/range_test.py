@@ -18,7 +18,7 @@ from keras_sgdr._checks import integer, is_number, positive, require
 from keras_sgdr._model_state import random_state_restored
 from keras_sgdr.range_test.batches import Batch, build, given_as_in_fit, repeated, shuffled
 from keras_sgdr.range_test.swept_optimizer import SweptOptimizer, optimizers_replaced
-from keras_sgdr.schedules.exact import FloatArray
+from keras_sgdr.schedules.exact import MOST_RATES, FloatArray
 
 __all__ = ["RangeTest", "find_learning_rate"]
 
@@ -132,12 +132,13 @@ def find_learning_rate(
             arrays or do not last, the optimizer makes no update or not at the rate that was set, or the very first loss
             is not finite.
     """
-    _check(eta_min, eta_max, updates, batch_size, smoothing)
+    _check(eta_min, eta_max, updates, batch_size, smoothing, seed)
+    eta_min, eta_max, smoothing = float(eta_min), float(eta_max), float(smoothing)
     batches = shuffled(data, batch_size, seed) if isinstance(data, tuple) else repeated(data)
     with random_state_restored():
         first = next(batches)
         build(model, first)
-        with optimizers_replaced(model, optimizer, float(eta_min)) as swept, given_as_in_fit(model) as train:
+        with optimizers_replaced(model, optimizer, eta_min) as swept, given_as_in_fit(model) as train:
             rates = np.geomspace(eta_min, eta_max, updates)
             return _sweep(train, swept, itertools.chain([first], batches), rates, smoothing)
 
@@ -174,13 +175,16 @@ def _sweep(
     return RangeTest(rates[: len(losses)], np.array(losses), np.exp(log_rates), smoothed, *suggestions, stopped)
 
 
-def _check(eta_min: float, eta_max: float, updates: int, batch_size: int, smoothing: float) -> None:
+def _check(eta_min: float, eta_max: float, updates: int, batch_size: int, smoothing: float, seed: int) -> None:
     positive("eta_min", eta_min, "Pass the rate to begin with, such as eta_min=1e-6.")
     rule = "`eta_max` must be a finite number above `eta_min`."
     fix = "Pass a rate at which training diverges, such as eta_max=10."
     require(is_number(eta_max) and eta_max > eta_min, rule, "eta_max", eta_max, fix)
-    integer("updates", updates, "Pass as many updates as you have time for, such as updates=100.", least=20)
+    integer(
+        "updates", updates, "Pass as many updates as you have time for, such as updates=100.", least=20, most=MOST_RATES
+    )
     integer("batch_size", batch_size, "Pass the number of samples in a batch, such as batch_size=32.")
+    integer("seed", seed, "Pass a seed such as seed=0.", least=0)
     valid = is_number(smoothing) and 0 <= smoothing < 1 and 2 * _window(smoothing) <= updates
     rule = f"`smoothing` must be a number in [0, 1), with `1 / (1 - smoothing)` at most half of updates={updates}."
     require(valid, rule, "smoothing", smoothing, "Pass smoothing=0.9, or more updates.")

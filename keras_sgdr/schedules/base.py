@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sgdr._checks import integer, require
-from keras_sgdr.schedules.exact import FloatArray, nearest, positions, tidy, updates_of_fit
+from keras_sgdr.schedules.exact import FloatArray, nearest, position, tidy, updates_of_fit
 
 __all__ = ["MOST_CYCLES", "Cycle", "Schedule"]
 
@@ -111,10 +111,10 @@ class Schedule(ABC):
         Raises:
             ValueError: If the position is negative, infinite or NaN.
         """
-        position = float(positions(t))
-        for cycle in self.cycles_from(math.floor(position)):
-            if position < nearest(*cycle.end.as_integer_ratio()):
-                return cycle if position >= nearest(*cycle.start.as_integer_ratio()) else None
+        at = position(t)
+        for cycle in self.cycles_from(math.floor(at)):
+            if at < nearest(*cycle.end.as_integer_ratio()):
+                return cycle if at >= nearest(*cycle.start.as_integer_ratio()) else None
         return None
 
     def cycle_ends(self, epochs: float) -> list[float]:
@@ -123,7 +123,7 @@ class Schedule(ABC):
         Raises:
             ValueError: If `epochs` is negative, infinite or NaN, or the ends are too many to be listed.
         """
-        most = float(positions(epochs))
+        most = position(epochs)
         ends = itertools.takewhile(lambda end: end <= most, (tidy(*end) for end in self._ends()))
         listed = list(itertools.islice(ends, MOST_CYCLES + 1))
         rule = f"At most {MOST_CYCLES} ends of cycles are listed."

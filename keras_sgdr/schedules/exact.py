@@ -17,8 +17,10 @@ __all__ = [
     "FloatArray",
     "IntArray",
     "check_fraction",
+    "check_held",
     "check_precision",
     "nearest",
+    "position",
     "positions",
     "tidy",
     "to_fraction",
@@ -44,7 +46,12 @@ def to_fraction(value: Epochs) -> Fraction:
     if isinstance(value, Rational):
         return Fraction(int(value.numerator), int(value.denominator))  # NumPy's integers would overflow.
     if isinstance(value, str):
-        return Fraction(value)
+        if "/" in value:
+            return Fraction(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"{value!r} is beyond the floats.")
+        return Fraction(value) if number else Fraction(0)  # An exponent may be too long to be written out.
     simple = Fraction(float(value)).limit_denominator(1_000_000)
     return simple if float(simple) == float(value) else Fraction(float(value))
 
@@ -69,7 +76,9 @@ def tidy(numerator: int, denominator: int) -> float:
     return nearest(numerator, denominator) if rest else whole
 
 
-def check_fraction(name: str, value: object, fix: str, *, unit: str = " of epochs", zero: bool = False) -> None:
+def check_fraction(
+    name: str, value: object, fix: str, *, unit: str = " of epochs", zero: bool = False, most: float = math.inf
+) -> None:
     """Require a positive number (or 0 too), also a fraction, or a string that names one, such as `"1/3"`."""
     try:
         fraction = to_fraction(value) if isinstance(value, str) or is_number(value) else None  # type: ignore[arg-type]
@@ -78,6 +87,8 @@ def check_fraction(name: str, value: object, fix: str, *, unit: str = " of epoch
     valid = fraction is not None and is_number(fraction) and (float(fraction) > 0 or (zero and fraction == 0))
     rule = f"`{name}` must be a {'' if zero else 'positive '}number{unit}{', 0 or more' if zero else ''}."
     require(valid, rule, name, value, fix)
+    assert fraction is not None
+    require(fraction <= most, f"`{name}` must be at most {most}.", name, value, fix)
 
 
 def positions(t: ArrayLike) -> FloatArray:
@@ -86,11 +97,25 @@ def positions(t: ArrayLike) -> FloatArray:
     Raises:
         ValueError: If one is negative, infinite or NaN.
     """
-    array = np.asarray(t, np.float64)
+    try:
+        array = np.asarray(t, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.array(np.nan)
     valid = bool(np.all((array >= 0) & np.isfinite(array)))
     fix = "Positions count from the start of training."
     require(valid, "A position must be a finite number of epochs, 0 or more.", "t", t, fix)
     return array
+
+
+def position(t: float) -> float:
+    """One position in epochs.
+
+    Raises:
+        ValueError: If it is negative, infinite, NaN, or more than one.
+    """
+    array = positions(t)
+    require(array.ndim == 0, "There must be one position, not several.", "t", t, "Pass a number of epochs.")
+    return float(array)
 
 
 def updates_of_fit(epochs: int, steps_per_epoch: int, initial_epoch: int) -> range:
@@ -127,3 +152,16 @@ def check_precision(rates: FloatArray, dtype: str) -> None:
     valid = bool(np.all(np.isfinite(kept))) and bool(np.any(kept) or not np.any(rates))
     rule = f"Learning rates must be within the optimizer's {dtype}."
     require(valid, rule, "highest rate", float(rates.max(initial=0.0)), "Pass another `eta_max`.")
+
+
+def check_held(name: str, value: float, dtype: str, fix: str, *, below: float = math.inf) -> None:
+    """Require that a setting of an optimizer is finite in this type too, not rounded to zero, and less than `below`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    with np.errstate(over="ignore"):
+        held = np.asarray(float(value)).astype(dtype)
+    valid = bool(held < below) and bool(held or not value)
+    rule = f"`{name}` must be {'finite' if below == math.inf else f'below {below:g}'} and not lost in the optimizer's "
+    require(valid, f"{rule}{dtype}.", name, value, fix)

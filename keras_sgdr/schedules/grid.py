@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_sgdr._checks import invalid, require
+from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr.schedules.base import MOST_CYCLES, Cycle
 from keras_sgdr.schedules.exact import MOST_UPDATES, FloatArray, IntArray, nearest
 
@@ -89,7 +89,16 @@ class Boundaries:
         )
 
     def cycles_from(self, update: int, steps_per_epoch: int) -> Iterator[Cycle]:
-        """The cycles that are not over before an update, in order."""
+        """The cycles that are not over before an update, in order.
+
+        Raises:
+            ValueError: If one of the two is no such number.
+        """
+        integer("update", update, "Pass the number of an update, from 0.", least=0)
+        integer("steps_per_epoch", steps_per_epoch, "Pass the updates in an epoch.")
+        return self._cycles_from(int(update), int(steps_per_epoch))
+
+    def _cycles_from(self, update: int, steps_per_epoch: int) -> Iterator[Cycle]:
         if self.T_mult == 1:  # No need to walk past each of them.
             index = max((update - self.warmup * steps_per_epoch) // (self.T_0 * steps_per_epoch), 0)
             while self.n_cycles is None or index < self.n_cycles:
@@ -100,6 +109,13 @@ class Boundaries:
             start, length, denominator = span
             if (start + length) * steps_per_epoch > update * denominator:
                 yield Cycle.of(index, Fraction(start, denominator), Fraction(length, denominator), steps_per_epoch)
+
+    def cycle(self, index: int) -> Cycle:
+        """The cycle of this number, at an update an epoch."""
+        if self.T_mult == 1:
+            return Cycle.of(index, self.warmup + index * self.T_0, self.T_0, 1)
+        start, length, denominator = next(itertools.islice(self.spans(), index, None))
+        return Cycle.of(index, Fraction(start, denominator), Fraction(length, denominator), 1)
 
     def ends(self) -> Iterator[tuple[int, int]]:
         """The epochs after which each cycle is over, as quotients of integers."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_sgdr._checks import integer, require
+from keras_sgdr._checks import integer, require, whole
 from keras_sgdr.schedules.exact import Epochs, check_precision
 from keras_sgdr.schedules.peaks import Rates
 from keras_sgdr.schedules.step_decay import StepDecay
@@ -61,7 +61,7 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         eta_max: Rates | None = None,
         eta_min: Rates = 0.0,
         *,
-        steps_per_epoch: int,
+        steps_per_epoch: float,
         eta_max_decay: float = 1.0,
         eta_min_decay: float = 1.0,
         warmup: Epochs = 0.0,
@@ -84,8 +84,10 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
             cycle_limit=cycle_limit,
             end=end,
         )
-        integer("steps_per_epoch", steps_per_epoch, "Pass the number of batches in an epoch.")
-        self.steps_per_epoch = int(steps_per_epoch)
+        steps: Any = whole(steps_per_epoch)
+        integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.")
+        self.steps_per_epoch = int(steps)
+        require(isinstance(name, str) and name != "", "`name` must be a string.", "name", name, "Leave it out.")
         self.name = name
         self._grid = self.restarts.on_grid(self.steps_per_epoch, _HORIZON)
         check_precision(self._grid.eta_max, keras.config.floatx())

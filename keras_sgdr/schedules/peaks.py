@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,7 +102,8 @@ class Peaks:
             count = min(count, len(self._listed[0]))
         rule = f"Rates that decay must do so over at most {MOST_RATES} cycles."
         require(count <= MOST_RATES, rule, "cycles", count, "Choose longer cycles, or a list of rates.")
-        peaks, floors = self.of(np.arange(count))
-        changes = np.flatnonzero((np.diff(peaks) != 0) | (np.diff(floors) != 0))
-        size = int(changes[-1]) + 2 if len(changes) else 1
-        return peaks[:size], floors[:size]
+        # After the lists the rates only fall, so those that equal the last are together.
+        last = self.of(np.array(count - 1))
+        listed = min(len(self._listed[0]), count) - 1
+        size = bisect.bisect_left(range(count), True, lo=listed, key=lambda i: self.of(np.array(i)) == last)
+        return self.of(np.arange(size + 1))

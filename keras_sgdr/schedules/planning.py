@@ -15,7 +15,7 @@ from keras_sgdr._checks import integer, require
 from keras_sgdr.schedules.exact import MOST_UPDATES, Epochs, check_fraction, to_fraction
 from keras_sgdr.schedules.grid import Boundaries
 
-__all__ = ["HEADINGS", "cells", "first_length", "propose"]
+__all__ = ["HEADINGS", "cells", "first_length", "propose", "written"]
 
 # The paper's factors, proposed always, in this order; then others, proposed where all their cycles end on whole epochs.
 PAPER = (Fraction(2), Fraction(1))
@@ -42,16 +42,17 @@ def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> l
     require(epochs <= MOST_UPDATES, f"`epochs` must be at most {MOST_UPDATES}.", "epochs", epochs, fix)
     integer("n_cycles", n_cycles, "Pass how many cycles to fit into the budget, or None.", optional=True)
     check_fraction("warmup", warmup, "Pass warmup=0 for none.", zero=True)
+    epochs, n_cycles = int(epochs), None if n_cycles is None else int(n_cycles)  # NumPy's integers would overflow.
     before = to_fraction(warmup)
     rule = f"`warmup` must leave some of the budget of {epochs} epochs to the cycles."
     require(before < epochs, rule, "warmup", warmup, "Pass warmup=0 for none.")
-    budget = int(epochs) - before
+    budget = epochs - before
     rule = f"`n_cycles` in {budget} epochs must leave each at least {float(SHORTEST)} epochs."
     fix = f"Pass at most n_cycles={budget // SHORTEST}, or more epochs."
     require(n_cycles is None or n_cycles * SHORTEST <= budget, rule, "n_cycles", n_cycles, fix)
     rule = f"`n_cycles` must be at most {MOST_CYCLES}."
     require(n_cycles is None or n_cycles <= MOST_CYCLES, rule, "n_cycles", n_cycles, "Pass fewer.")
-    numbers = SENSIBLE if n_cycles is None else (int(n_cycles),)
+    numbers = SENSIBLE if n_cycles is None else (n_cycles,)
     # Where no number is asked for, no cycle is shorter than an epoch.
     least = min(Fraction(1), budget) if n_cycles is None else SHORTEST
     order = (*PAPER, *OTHERS)

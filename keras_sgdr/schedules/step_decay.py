@@ -68,10 +68,11 @@ class StepDecay(Schedule):
         k = np.arange(updates.start, updates.stop)
         if max(updates.stop * step.denominator, step.numerator) < 2**63:
             return self._rates((k * step.denominator // step.numerator).astype(np.float64))
-        quotients = k * (step.denominator / step.numerator)
-        drops = np.floor(quotients)
-        # Three times rounded, so only one as near as this to an integer can be on its other side.
-        doubtful = np.abs(quotients - np.rint(quotients)) <= 1e-15 * quotients
+        with np.errstate(over="ignore", invalid="ignore"):  # Of steps that are shorter than any update.
+            quotients = k / exact.nearest(step.numerator, step.denominator)
+            drops = np.floor(quotients)
+            # Three times rounded, so only one as near as this to an integer can be on its other side.
+            doubtful = np.abs(quotients - np.rint(quotients)) <= 1e-15 * quotients
         drops[doubtful] = [update * step.denominator // step.numerator for update in k[doubtful].tolist()]
         return self._rates(drops)
 

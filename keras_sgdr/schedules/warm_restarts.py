@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -27,6 +28,7 @@ from keras_sgdr.schedules.exact import (
     FloatArray,
     IntArray,
     check_fraction,
+    position,
     positions,
     to_fraction,
     to_json,
@@ -147,6 +149,7 @@ class WarmRestarts(Schedule):
             ValueError: If `warmup` leaves no epoch to the cycles, `eta_min` exceeds the optimizer's rate, or the cycles
                 that fill the epochs are too many.
         """
+        integer("epochs", epochs, "Pass the epochs of `fit`.")
         changes: dict[str, Any] = {}
         if self.eta_max is None:
             changes["eta_max"] = learning_rate
@@ -200,6 +203,12 @@ class WarmRestarts(Schedule):
         """See `Schedule.cycles_from`."""
         return self._boundaries.cycles_from(update, steps_per_epoch)
 
+    def cycle_at(self, t: float) -> Cycle | None:
+        """See `Schedule.cycle_at`. Not by walking past all cycles before it."""
+        index = int(self._boundaries.locate(np.array(position(t)))[0])
+        is_run = index >= 0 and (self._boundaries.n_cycles is None or index < self._boundaries.n_cycles)
+        return self._boundaries.cycle(index) if is_run else None
+
     def _ends(self) -> Iterator[tuple[int, int]]:
         return self._boundaries.ends()
 
@@ -232,6 +241,8 @@ class WarmRestarts(Schedule):
         else:
             count = math.ceil(updates / (boundaries.T_0 * n)) + 1
             eta_max, eta_min = self._peaks.differing(min(count, boundaries.n_cycles or count))
+        # As float64 holds both of its integers. Of a rise that is shorter than an update only the begin is run.
+        warmup = warmup.limit_denominator(MOST_UPDATES // max(origin, 1)) or Fraction(origin)
         return CycleGrid(origin, stop, period, warmup, first, scale, offset, length, eta_max, eta_min)
 
     @classmethod

@@ -122,7 +122,7 @@ class SnapshotEnsemble:
             chosen = manifest.best(limit) if select == "best" else manifest.last(limit)
         chosen = sorted(chosen, key=lambda member: member.cycle)
         if weights is not None:
-            several = isinstance(weights, Sequence | np.ndarray) and len(weights) == len(chosen)
+            several = np.shape(weights) == (len(chosen),)
             valid = several and all(is_number(w) and w >= 0 for w in weights) and any(w > 0 for w in weights)
             rule = f"`weights` must be numbers, 0 or more and not all 0, one for each of the {len(chosen)} members."
             require(valid, rule, "weights", weights, "Pass the members' shares in the order of their cycles.")
@@ -257,7 +257,7 @@ class SnapshotEnsemble:
         """The outputs of each member, in turn."""
         integer("batch_size", batch_size, "Pass the number of samples in a batch.")
         for _ in self._members():
-            outputs = self.model.predict(x, batch_size=batch_size, verbose=0)
+            outputs = self.model.predict(x, batch_size=int(batch_size), verbose=0)
             rule = "A model must give as many outputs as it is given samples."
             fix = "Predict without a distribution strategy."
             require(

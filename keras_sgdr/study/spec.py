@@ -13,9 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sgdr._checks import integer, invalid, is_integer, require
+from keras_sgdr._checks import integer, invalid, is_integer, positive, require
 from keras_sgdr.data.samples import Array, order_and_draws
 from keras_sgdr.schedules import Schedule, StepDecay, WarmRestarts
+from keras_sgdr.schedules.exact import MOST_UPDATES, Epochs, check_fraction, to_fraction
+from keras_sgdr.schedules.planning import written
 
 __all__ = [
     "METRICS",
@@ -30,10 +32,11 @@ __all__ = [
 # What is measured after each epoch, by Keras's names.
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # (T_0, T_mult) of the paper's figure 1.
+MOST_SEEDS = 100_000
 TUNED = ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1))
 
 
-def compared_schedules(eta_max: float, epochs: int, T_0: float = 10, T_mult: float = 2) -> dict[str, Schedule]:
+def compared_schedules(eta_max: float, epochs: int, T_0: Epochs = 10, T_mult: Epochs = 2) -> dict[str, Schedule]:
     """Step decay, SGDR, and the controls: one cosine over the whole budget, and a constant rate.
 
     Args:
@@ -48,7 +51,7 @@ def compared_schedules(eta_max: float, epochs: int, T_0: float = 10, T_mult: flo
     Raises:
         ValueError: If `eta_max`, `epochs`, `T_0` or `T_mult` is not positive.
     """
-    integer("epochs", epochs, "Pass the epochs of a run, such as epochs=100.")
+    integer("epochs", epochs, "Pass the epochs of a run, such as epochs=100.", most=MOST_UPDATES)
     step_size = max(1, round(0.6 * epochs))
     return {
         f"step decay ({step_size}, 0.1)": StepDecay(eta_max, step_size=step_size, gamma=0.1),
@@ -58,7 +61,7 @@ def compared_schedules(eta_max: float, epochs: int, T_0: float = 10, T_mult: flo
     }
 
 
-def tuning_schedules(eta_max: float, settings: Iterable[tuple[float, float]] = TUNED) -> dict[str, Schedule]:
+def tuning_schedules(eta_max: float, settings: Iterable[tuple[Epochs, Epochs]] = TUNED) -> dict[str, Schedule]:
     """SGDR with several settings of T_0 and T_mult.
 
     Args:
@@ -72,7 +75,21 @@ def tuning_schedules(eta_max: float, settings: Iterable[tuple[float, float]] = T
     Raises:
         ValueError: If `eta_max`, a T_0 or a T_mult is not positive.
     """
-    return {f"SGDR ({T_0:g}, {T_mult:g})": WarmRestarts(T_0, T_mult, eta_max) for T_0, T_mult in settings}
+    positive("eta_max", eta_max, "Pass a learning rate, such as eta_max=0.1.")
+    try:
+        pairs: list[Any] = list(settings)
+    except TypeError:
+        pairs = [settings]
+    rule = "Each of `settings` must be a pair `(T_0, T_mult)`."
+    fix = "Pass [(1, 2), (10, 2)] or the like."
+    require(all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs), rule, "settings", settings, fix)
+    return dict(_named(T_0, T_mult, eta_max) for T_0, T_mult in pairs)
+
+
+def _named(T_0: Epochs, T_mult: Epochs, eta_max: float) -> tuple[str, Schedule]:
+    check_fraction("T_0", T_0, "Pass the length of the first cycle, such as T_0=10.")
+    schedule = WarmRestarts(T_0, T_mult, eta_max)
+    return f"SGDR ({written(to_fraction(T_0))}, {written(to_fraction(T_mult))})", schedule
 
 
 class Spec:
@@ -102,9 +119,13 @@ class Spec:
     ) -> None:
         integer("epochs", epochs, "Pass the epochs of a run, such as epochs=100.")
         integer("batch_size", batch_size, "Pass the samples in a batch, such as batch_size=32.")
+        require(callable(model_fn), "`model_fn` must be a function.", "model_fn", model_fn, "Let it return a model.")
+        for name, value in (("initialize", initialize), ("augment", augment), ("prepare", prepare)):
+            valid = value is None or callable(value)
+            require(valid, f"`{name}` must be a function or None.", name, value, "Leave it out for none.")
         rule = "A frozen backbone sees each sample once, as it is, and a seed draws new weights for the head alone."
         both, fix = (initialize, augment), "Leave both out, or train all of the model: frozen=False."
-        require(not frozen or both == (None, None), rule, "(initialize, augment)", both, fix)
+        require(not frozen or (initialize is None and augment is None), rule, "(initialize, augment)", both, fix)
         self.model_fn, self.initialize, self.augment, self.prepare = model_fn, initialize, augment, prepare
         rule = "The outputs of heads that are trained together are not kept."
         require(not (frozen and keep_outputs), rule, "keep_outputs", keep_outputs, "Leave it out, or frozen=False.")
@@ -262,9 +283,12 @@ def _arrays_of(data: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 
 def _list_of(seeds: Any) -> list[int]:
-    values = range(seeds) if is_integer(seeds) else seeds
-    valid = isinstance(values, Sequence | np.ndarray) and len(values) > 0 and len(set(values)) == len(values)
-    valid = valid and all(is_integer(seed, 0) and seed < 2**32 for seed in values)
+    values = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
+    if is_integer(seeds):
+        values = range(min(int(seeds), MOST_SEEDS + 1))
+    valid = isinstance(values, Sequence) and 0 < len(values) <= MOST_SEEDS
+    valid = valid and all(is_integer(seed, 0) and seed < 2**32 for seed in values) and len(set(values)) == len(values)
     rule = "`seeds` must be a positive integer, or a list of different seeds, each from 0 to 2**32 - 1."
+    rule += f" There must be at most {MOST_SEEDS}."
     require(valid, rule, "seeds", seeds, "Pass seeds=20 for the seeds 0 to 19.")
     return sorted(int(seed) for seed in values)

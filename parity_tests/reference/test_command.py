@@ -79,3 +79,38 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_alone(drawn_folder: Path) -
     assert torch.equal(epoch(0, 1), epoch(0, 1))
     assert not torch.equal(epoch(0, 1), epoch(0, 2))
     assert not torch.equal(epoch(0, 1), epoch(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "0"], "`epochs` must be a positive integer. Received: epochs=0."),
+        (["--image_size", "0"], "`image_size` must be a positive integer. Received: image_size=0."),
+        (["--batch_size", "0"], "`batch_size` must be a positive integer. Received: batch_size=0."),
+        (["--seed", "-1"], "`seed` must be an integer, 0 or more. Received: seed=-1."),
+        (["--seed", "9999999999999"], "`seed` must be at most 4294967295. Received: seed=9999999999999."),
+        (["--eta_max", "nan"], "Received: eta_min=0.0 and lr=nan in group 0."),
+        (["--weights", "cut.pth"], "`weights` must be a whole file. Received: weights='cut.pth':"),
+        (["--weights", "cut.safetensors"], "`weights` must be a whole file. Received: weights='cut.safetensors':"),
+        (["--output", "file"], "File exists: 'file'"),
+    ],
+    ids=str,
+)
+def test_errors_are_one_line(
+    words: list[str],
+    message: str,
+    drawn_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(drawn_folder.parent)
+    for name in ("cut.pth", "cut.safetensors", "file"):
+        Path(name).write_text("")
+    settings = ["--data", str(drawn_folder), "--weights", "none", "--image_size", "32", *words]
+    monkeypatch.setattr(sys, "argv", ["torch_reference", *settings])
+    assert main() == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("torch_reference: error: ")
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert not Path("runs").exists() or not list(Path("runs").rglob("*.json"))

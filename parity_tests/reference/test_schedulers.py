@@ -269,8 +269,10 @@ def test_step_decay_is_step_lr_held_through_the_epoch() -> None:
         ({"T_mult": -1}, "`T_mult` must be positive and finite. Received: T_mult=-1"),
         ({"eta_min": -0.1}, "`eta_min` must be at least 0 and finite. Received: eta_min=-0.1"),
         ({"eta_min": 0.2}, "Received: eta_min=0.2 and lr=0.1 in group 0. Lower eta_min"),
-        ({"eta_max_decay": 0}, "`eta_max_decay` must be positive and finite"),
-        ({"eta_min_decay": math.inf}, "`eta_min_decay` must be positive and finite"),
+        ({"eta_max_decay": 0}, "`eta_max_decay` must lie in (0, 1]. Received: eta_max_decay=0."),
+        ({"eta_min_decay": math.inf}, "`eta_min_decay` must lie in (0, 1]. Received: eta_min_decay=inf."),
+        ({"eta_max_decay": 1e308}, "`eta_max_decay` must lie in (0, 1]. Received: eta_max_decay=1e+308."),
+        ({"T_0": 10**5000}, "Received: T_0=a value of type int with too many digits to be written."),
         ({"warmup": -1}, "`warmup` must be at least 0 and finite. Received: warmup=-1"),
         (
             {"steps_per_epoch": 2.5},
@@ -291,8 +293,9 @@ def test_sgdr_refuses(settings: dict[str, Any], message: str) -> None:
     ("settings", "message"),
     [
         ({"step_size": 0}, "`step_size` must be a positive integer. Received: step_size=0"),
-        ({"gamma": 0}, "`gamma` must be positive and finite. Received: gamma=0"),
+        ({"gamma": 0}, "`gamma` must lie in (0, 1]. Received: gamma=0"),
         ({"steps_per_epoch": 0}, "`steps_per_epoch` must be a positive integer. Received: steps_per_epoch=0"),
+        ({"step_size": 10**30}, f"`step_size` must be at most {2**53}. Received: step_size={10**30}."),
     ],
 )
 def test_step_decay_refuses(settings: dict[str, Any], message: str) -> None:

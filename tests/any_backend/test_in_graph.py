@@ -318,11 +318,16 @@ def test_the_functions_of_epochs_are_registered(schedule: Any) -> None:
     np.testing.assert_array_equal(again.learning_rates(20, 6), schedule.learning_rates(20, 6))
 
 
-@pytest.mark.parametrize("value", [0, -1, 61.0, math.nan, True, None, "61"], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, 61.5, math.nan, True, None, "61"], ids=repr)
 def test_steps_per_epoch_out_of_range(value: Any) -> None:
     expected = f"`steps_per_epoch` must be a positive integer. Received: steps_per_epoch={value!r}. Pass the number of"
     with pytest.raises(ValueError, match=re.escape(expected)):
         SGDRSchedule(10, eta_max=0.1, steps_per_epoch=value)
+
+
+def test_steps_per_epoch_may_be_a_whole_float() -> None:
+    schedule = SGDRSchedule(10, eta_max=0.1, steps_per_epoch=np.ceil(610 / 10))
+    assert schedule.get_config()["steps_per_epoch"] == 61
 
 
 def test_the_errors_of_warm_restarts() -> None:

@@ -1,0 +1,1 @@
+"""Arguments at random: values, and what is done with what was made of them."""
