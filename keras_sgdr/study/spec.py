@@ -32,8 +32,8 @@ __all__ = [
 # What is measured after each epoch, by Keras's names.
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # (T_0, T_mult) of the paper's figure 1.
-MOST_SEEDS = 100_000
 TUNED = ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1))
+MOST_SEEDS = 100_000
 
 
 def compared_schedules(eta_max: float, epochs: int, T_0: Epochs = 10, T_mult: Epochs = 2) -> dict[str, Schedule]:
