@@ -82,12 +82,13 @@ def arrays(x: Any, canary: Path) -> Iterator[Case]:
         yield content(f"a y of {name}", packed({"x.npy": good, "y.npy": labels}), refused=name not in ("one number",))
 
 
-def configurations(whole: Path, canary: Path) -> Iterator[Case]:
+def configurations(whole: Path, canary: Path, beside: Path) -> Iterator[Case]:
     """`.keras` files whose configuration would run code, or is none.
 
     Args:
         whole: A whole file.
         canary: What their code makes, if it is run.
+        beside: A folder in which nothing may be written.
     """
     with zipfile.ZipFile(whole) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -144,7 +145,7 @@ def configurations(whole: Path, canary: Path) -> Iterator[Case]:
     yield content("no configuration", packed({name: data for name, data in members.items() if name != "config.json"}))
     yield content("no weights", packed({name: data for name, data in members.items() if "weights" not in name}))
     yield content("weights that are none", of(config, **{"model.weights.h5": b"no HDF5"}))
-    for name in ("../beside/new", "/tmp/new", "../beside/secret.weights.h5"):
+    for name in ("../../beside/new", str(beside / "new"), "../../beside/secret.weights.h5"):
         yield content(f"a member {name}", of(config, **{name: b"new"}), refused=False)
     yield content("weights that unpack to 400 MB", packed({**members, "model.weights.h5": bytes(4 * 10**8)}))
     yield content("a configuration that unpacks to 400 MB", packed({**members, "config.json": b" " * 4 * 10**8}))

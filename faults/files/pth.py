@@ -131,8 +131,12 @@ def tensors() -> Iterator[Case]:
         yield in_layout(f"a tensor of {kind}", "zip", tensor(4, 0, (4,), (1,), kind), bytes(16))
 
 
-def archives() -> Iterator[Case]:
-    """Zip archives that are wrong themselves."""
+def archives(beside: Path) -> Iterator[Case]:
+    """Zip archives that are wrong themselves.
+
+    Args:
+        beside: A folder in which nothing may be written.
+    """
     whole = tensor(4, 0, (4,), (1,))
 
     def packed(*members: tuple[str, bytes], kind: int = zipfile.ZIP_STORED) -> bytes:
@@ -151,11 +155,11 @@ def archives() -> Iterator[Case]:
     yield content("a storage that unpacks to 400 MB", bomb)
     bomb = packed(("archive/data.pkl", b"\x80\x02X" + (4 * 10**8).to_bytes(4, "little") + b"a" * 4 * 10**8), kind=8)
     yield content("a pickle that unpacks to 400 MB", bomb)
-    # The directory says that the storage is small.
     yield content(
-        "a directory that lies", bomb.replace((4 * 10**8 + 7).to_bytes(4, "little"), (99).to_bytes(4, "little"))
+        "a directory that says that the pickle is small",
+        bomb.replace((4 * 10**8 + 7).to_bytes(4, "little"), (99).to_bytes(4, "little")),
     )
-    outside = ("../../beside/new", "/tmp/new", "archive/../../beside/secret.weights.h5")
+    outside = ("../../beside/new", str(beside / "new"), "archive/../../../beside/secret.weights.h5")
     for name in outside:
         yield content(f"a member {name}", packed(("archive/data.pkl", whole), (name, b"x")))
     good = packed(("archive/data.pkl", whole), ("archive/data/0", bytes(16)))

@@ -68,7 +68,8 @@ def headers(whole: bytes) -> Iterator[Case]:
     second = {**good, "data_offsets": [8, 20]}
     yield content("tensors that overlap", _file({"fc.bias": good, "fc.weight": second}, bytes(20)))
     yield content("two tensors of the same bytes", _file({"fc.bias": good, "fc.weight": good}, bytes(12)))
-    text = '{"fc.bias": %s, "fc.bias": %s}' % (json.dumps(good), json.dumps({**good, "data_offsets": [12, 24]}))
+    texts = [json.dumps({"fc.bias": {**good, "data_offsets": ends}}) for ends in ([0, 12], [12, 24])]
+    text = f"{texts[0][:-1]}, {texts[1][1:]}"
     yield content("two tensors of one name", _file(text, bytes(24)))
     yield content("no tensors", _file({}, b""))
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}

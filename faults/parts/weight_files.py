@@ -83,7 +83,7 @@ def pth_cases(ground: Ground, many: int, draw: random.Random) -> Iterator[Case]:
     yield from pth.programs(ground.canary)
     yield from pth.pickles()
     yield from pth.tensors()
-    yield from pth.archives()
+    yield from pth.archives(ground.beside)
 
 
 def safetensors_cases(ground: Ground, many: int, draw: random.Random) -> Iterator[Case]:
@@ -213,7 +213,7 @@ def ensembles(ground: Ground, settings: Settings, many: int, draw: random.Random
     yield commands("Damaged and hostile .npz", "data.npz", cases, lambda path: (whole / "model.keras", path))
     cases = [
         *damaged((whole / "model.keras").read_bytes()),
-        *archives.configurations(whole / "model.keras", ground.canary),
+        *archives.configurations(whole / "model.keras", ground.canary, ground.beside),
     ]
     yield commands("Damaged and hostile .keras", "model.keras", cases, lambda path: (path, whole / "data.npz"))
 
