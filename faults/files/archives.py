@@ -16,7 +16,9 @@ import numpy as np
 from faults.files.damage import Case, content
 from faults.files.pth import Calls
 
-__all__ = ["arrays", "configurations", "packed"]
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }"
+
+__all__ = ["arrays", "configurations", "members", "npy", "packed"]
 
 
 def packed(members: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -35,10 +37,10 @@ def arrays(x: Any, canary: Path) -> Iterator[Case]:
         x: The right array.
         canary: What their code makes, if it is run.
     """
-    good = _npy(x)
+    good = npy(x)
     code = pickle.dumps(Calls(os.system, f"touch '{canary}'"))
     header = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
-    yield content("objects, which are code", packed({"x.npy": _npy(None, header) + code}))
+    yield content("objects, which are code", packed({"x.npy": npy(None, header) + code}))
     yield content("no archive, but code", code)
     yield content("code in place of an array", packed({"x.npy": code}))
     yield content("code beside the array", packed({"x.npy": good, "y.npy": code}))
@@ -58,14 +60,14 @@ def arrays(x: Any, canary: Path) -> Iterator[Case]:
         "nothing": "",
         "another key": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'code': 1}",
     }.items():
-        yield content(f"an array with {name} in its header", packed({"x.npy": _npy(None, header) + bytes(48)}))
+        yield content(f"an array with {name} in its header", packed({"x.npy": npy(None, header) + bytes(48)}))
     yield content("a header of 4 GB", packed({"x.npy": b"\x93NUMPY\x02\0" + b"\xff" * 4 + bytes(100)}))
     yield content("version 99", packed({"x.npy": good[:6] + b"\x63" + good[7:]}))
     yield content("no x", packed({"z.npy": good}))
     yield content("no arrays", packed({}))
     yield content("x without its ending", packed({"x": b"text"}))
     yield content("an array alone, not in an archive", good)
-    zeros = _npy(np.zeros((10**8, 1), "f4"))
+    zeros = npy(np.zeros((10**8, 1), "f4"))
     yield content("an array that unpacks to 400 MB", packed({"x.npy": zeros}))
     for name, array in {
         "texts": np.full((4, 3), "text"),
@@ -77,9 +79,23 @@ def arrays(x: Any, canary: Path) -> Iterator[Case]:
         "one number": np.float32(3),
         "30 dimensions": np.zeros((1,) * 30, "f4"),
     }.items():
-        yield content(f"an x of {name}", packed({"x.npy": _npy(array)}))
-        labels = _npy(array)
+        yield content(f"an x of {name}", packed({"x.npy": npy(array)}))
+        labels = npy(array)
         yield content(f"a y of {name}", packed({"x.npy": good, "y.npy": labels}), refused=name not in ("one number",))
+
+
+def members(canary: Path) -> Iterator[tuple[str, bytes]]:
+    """Arrays of a `.npz` file that are none, or others than they should be."""
+    yield "code", pickle.dumps(Calls(os.system, f"touch '{canary}'"))
+    yield (
+        "an object, which is code",
+        npy(None, HEADER.replace("<f4", "|O")) + pickle.dumps(Calls(os.mkdir, str(canary))),
+    )
+    yield "of 2**60 numbers", npy(None, HEADER.replace("(4,)", "(1152921504606846976,)"))
+    yield "deep brackets", npy(None, "(" * 5000 + ")" * 5000)
+    yield "a text", npy(np.array("text"))
+    yield "texts", npy(np.full((3,), "text"))
+    yield "nothing", npy(np.zeros(0))
 
 
 def configurations(whole: Path, canary: Path, beside: Path) -> Iterator[Case]:
@@ -151,7 +167,7 @@ def configurations(whole: Path, canary: Path, beside: Path) -> Iterator[Case]:
     yield content("a configuration that unpacks to 400 MB", packed({**members, "config.json": b" " * 4 * 10**8}))
 
 
-def _npy(array: Any, header: str | None = None) -> bytes:
+def npy(array: Any, header: str | None = None) -> bytes:
     """An array as a file of NumPy; its header alone, where that is given."""
     if header is not None:
         text = header.encode() + b"\n"
