@@ -103,7 +103,7 @@ def ensemble(
         raise invalid(rule, "data without y, and no output", "Put y into the .npz file, or pass -o.")
     members = SnapshotEnsemble.load(
         directory,
-        keras.models.load_model(model),
+        _model(model),
         select,
         n_members,
         from_logits=from_logits,
@@ -189,6 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"keras-sgdr: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def _model(path: Path) -> Any:
+    """The model of a .keras file."""
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # Of a damaged file, of any type.
+        rule = "The model must be a whole .keras file, of classes that Keras knows."
+        raise invalid(rule, f"{path}: {error}", "Write it with model.save(path).") from error
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:

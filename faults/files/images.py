@@ -22,8 +22,9 @@ class Kind(NamedTuple):
         name: Of the kind.
         file: Name of its file.
         write: Makes it.
-        looks: The image that it is, if it must be read; else it may be refused.
+        looks: What it looks like, if it must be read; else it may be refused.
         lossy: Whether its pixels are only nearly those of `looks`.
+        deep: Whether it has more than 8 bits a channel, so that it may be refused all the same.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Kind(NamedTuple):
     write: Callable[[Path], object]
     looks: Any = None
     lossy: bool = False
+    deep: bool = False
 
 
 def picture(width: int = 60, height: int = 44) -> Any:
@@ -52,10 +54,10 @@ MODES = {
     "CMYK": ("jpg", "tif"),
     "YCbCr": ("jpg", "tif"),
     "LAB": ("tif",),
-    "I": ("png", "tif", "ppm"),
+    "I": ("tif", "ppm"),
     "I;16": ("png", "tif", "pgm"),
-    "I;16B": ("tif",),
-    "F": ("tif",),
+    "I;16B": ("png", "tif"),
+    "F": ("tif", "ppm"),
 }
 LOSSY = {"jpg", "jpeg", "webp"}
 # More than 8 bits a number.
@@ -89,8 +91,7 @@ def _of_modes() -> Iterator[Kind]:
             image = picture().convert(mode)
             looks = image.convert("RGB")
         for ending in endings:
-            # Where it is of more than 8 bits, it may be refused.
-            yield Kind(f"{mode} in {ending}", f"x.{ending}", _saver(image), looks, ending in LOSSY or mode in DEEP)
+            yield Kind(f"{mode} in {ending}", f"x.{ending}", _saver(image), looks, ending in LOSSY, mode in DEEP)
 
 
 def _of_jpeg() -> Iterator[Kind]:
@@ -258,7 +259,7 @@ def _not_files(secret: Path) -> Iterator[Kind]:
 
 def _saver(image: Any, **options: Any) -> Callable[[Path], object]:
     def save(path: Path) -> None:
-        with path.open("wb") as file:
+        with path.open("w+b") as file:
             image.save(file, **{"format": FORMATS.get(path.suffix.lower(), "JPEG"), **options})
 
     return save

@@ -142,7 +142,7 @@ def archives(beside: Path) -> Iterator[Case]:
     def packed(*members: tuple[str, bytes], kind: int = zipfile.ZIP_STORED) -> bytes:
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w", kind) as archive:
-            for name, data in members:
+            for name, data in (("archive/version", b"3\n"), *members):
                 archive.writestr(name, data)
         return file.getvalue()
 
@@ -180,6 +180,7 @@ def in_layout(name: str, layout: str, pickled: bytes, storage: bytes = b"", refu
         return content(f"{name} ({layout})", head + pickled + tail, refused)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/data/0", storage)
     return content(f"{name} ({layout})", file.getvalue(), refused)
