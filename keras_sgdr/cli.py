@@ -6,6 +6,7 @@ Each command is a function whose arguments are the options that `parser` declare
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -183,6 +184,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`run`, with errors in one line. Returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # What a console cannot show is no error.
     try:
         run(arguments)
     except _REFUSALS as error:
@@ -205,7 +208,12 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     try:
         # Opened here: where it is no archive, NumPy would leave it open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return arrays["x"], arrays["y"] if "y" in arrays.files else None
+            x, y = arrays["x"], arrays["y"] if "y" in arrays.files else None
+            for array in (x, y):
+                # What is no array in the archive, NumPy gives as bytes.
+                if array is not None and (np.ndim(array) == 0 or array.dtype.kind not in "biufSU"):
+                    raise ValueError("it has other than arrays of numbers or texts")
+            return x, y
     except Exception as error:  # Of a damaged file, of any type.
         if isinstance(error, OSError) and error.errno is not None:
             raise  # Names the file.

@@ -68,10 +68,15 @@ def edited(whole: Path, secret: Path) -> Iterator[Case]:
         "no number": np.zeros((0,), "f4"),
         "texts": np.full(shape, b"text"),
         "records": np.zeros(shape, [("a", "f4"), ("b", "i4")]),
+        # Keras takes the real part, with a warning.
         "complex numbers": np.full(shape, 1j),
         "dates": np.zeros(shape, "i8").astype(h5py.opaque_dtype(np.dtype("M8[s]"))),
     }.items():
-        yield case(f"an array of {name}", instead(lambda file, array=array: file.create_dataset(first, data=array)))
+        yield case(
+            f"an array of {name}",
+            instead(lambda file, array=array: file.create_dataset(first, data=array)),
+            name != "complex numbers",
+        )
     floats = h5py.vlen_dtype(np.dtype("f4"))
     yield case("an array of arrays", instead(lambda file: file.create_dataset(first, shape, floats)))
     yield case("an array of references", instead(lambda file: file.create_dataset(first, shape, h5py.ref_dtype)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import itertools
 import os
 import random
@@ -35,7 +37,7 @@ METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 def trials(settings: Settings) -> Iterator[Trials]:
     draw = random.Random(settings.seed)
-    many = settings.count(30, 4)
+    many = settings.count(15, 4)
     with tempfile.TemporaryDirectory() as name:
         ground = Ground(Path(name))
         model = classifier()
@@ -77,7 +79,7 @@ def manifests(ground: Ground, settings: Settings, model: Any, many: int, draw: r
     """Whatever a manifest says, it is read as it says or refused, and nothing is done outside its folder."""
     found = Trials("Damaged and hostile manifests")
     whole = ground.files / "whole"
-    text = (whole / MANIFEST).read_bytes()
+    text = (whole / MANIFEST).read_bytes().rstrip()
     content = read_sealed(text.decode())
     of_snapshot = [("snapshots", 0, key) for key in [*content["snapshots"][0]]]
     cases = [
@@ -103,7 +105,10 @@ def use_snapshots(folder: Path, model: Any) -> None:
     manifest = Manifest.read(folder)
     if Manifest.from_text(folder, manifest.text).text != manifest.text:
         raise Fault("wrong", "it is not what it says when it is written again")
-    cli.run(["snapshots", str(folder)])
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        if cli.main(["snapshots", str(folder)]) != 0:
+            raise ValueError(said.getvalue())
     ensemble = SnapshotEnsemble.load(folder, model, from_logits=True)
     if not np.isfinite(ensemble.predict(X)).all():
         raise Fault("wrong", "predictions are not finite")
@@ -157,7 +162,7 @@ def records(ground: Ground, settings: Settings, many: int, draw: random.Random) 
     study(whole).store.write_failure(Run("constant", 1), "Traceback: here")
     for ending in (".json", ".failed.json"):
         run = RUN if ending == ".json" else Run("constant", 1)
-        text = (whole / (run.file + ending)).read_bytes()
+        text = (whole / (run.file + ending)).read_bytes().rstrip()
         content = read_sealed(text.decode())
         paths = [(key,) for key in content]
         if ending == ".json":
@@ -168,7 +173,11 @@ def records(ground: Ground, settings: Settings, many: int, draw: random.Random) 
                 ("outputs", "3"),
                 ("outputs", "3", 0),
             ]
-        cases = [*damaged(text, many, draw), *documents.broken(), *documents.edited(content, paths)]
+        cases = [
+            *damaged(text, many, draw),
+            *documents.broken(),
+            *itertools.islice(documents.edited(content, paths), 0, None, 2),
+        ]
         for case in sample(settings, cases):
             path = case_folder(ground, whole) / (run.file + ending)
             path.unlink()
@@ -209,7 +218,7 @@ def progress(ground: Ground, settings: Settings, many: int, draw: random.Random)
     def read(folder: Path, edited: bool) -> None:
         given = study(folder).store.read_progress(RUN, "model")
         if given is not None and not (
-            given.metrics == expected.metrics
+            (edited or given.metrics == expected.metrics)
             and given.seconds == expected.seconds
             and all(isinstance(array, np.ndarray) and array.dtype.kind == "f" for array in given.variables)
             and (edited or all(map(np.array_equal, given.variables, expected.variables)))
@@ -274,7 +283,7 @@ def snapshots(folder: Path, model: Any) -> None:
         metrics = {"val_loss": 1.0 / cycle}
         entry = Snapshot(cycle, float(cycle), cycle, 0.1, metrics, file, digest, keras.__version__, architecture(model))
         listed.append(replace(entry, weight=float(cycle)))
-    Manifest(folder, str(WarmRestarts(1, 1, 0.1)), listed).write()
+    Manifest(folder, str(WarmRestarts(1.0, 1.0, 0.1)), listed).write()
 
 
 def study(folder: Path) -> Study:

@@ -33,7 +33,7 @@ X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 
 def trials(settings: Settings) -> Iterator[Trials]:
     draw = random.Random(settings.seed)
-    many = settings.count(40, 4)
+    many = settings.count(20, 4)
     with tempfile.TemporaryDirectory() as name:
         ground = Ground(Path(name))
         yield control(ground)
@@ -120,6 +120,8 @@ def state_dicts(ground: Ground, suffix: str, cases: Iterable[Case]) -> Trials:
                 raise Fault("wrong", "it was refused, and the model was changed") from None
             raise
         now = state_dict(model)
+        if not different(now, {**before, **state()}):
+            return
         theirs = state() if suffix != ".pth" else torch_reads(path)
         # One byte is part of one number.
         if len(different(now, {**before, **theirs})) > (suffix != ".pth" and not case.refused):
@@ -134,7 +136,9 @@ def state_dicts(ground: Ground, suffix: str, cases: Iterable[Case]) -> Trials:
 
 def reference(ground: Ground, cases: Iterable[tuple[str, Case]]) -> Trials:
     """`torch_reference.models.read_state_dict`, which reads any flat state dict."""
+    left_out = ("a deep tuple as key", "a tuple that doubles, as key", "a pickle that unpacks to 400 MB")
     found = Trials("The same, into `torch_reference`")
+    found.note = f"Without {', '.join(left_out)}: they end, hang or fill PyTorch's own `torch.load`."
 
     def read(path: Path) -> None:
         given = read_state_dict(path)
@@ -142,6 +146,8 @@ def reference(ground: Ground, cases: Iterable[tuple[str, Case]]) -> Trials:
             raise Fault("wrong", "something else than tensors was read")
 
     for suffix, case in cases:
+        if case.name.startswith(left_out):
+            continue
         path = written(ground, case, f"weights{suffix}")
         ground.attempt(found, f"{suffix}, {case.name}", functools.partial(read, path), names=str(path))
     return found
@@ -192,21 +198,25 @@ def ensembles(ground: Ground, settings: Settings, many: int, draw: random.Random
         options = ["--model", str(model), "--data", str(data), "-o", str(folder / "mean.npy")]
         cli.run(["ensemble", str(whole), *options])
         mean = np.load(folder / "mean.npy")
-        if not np.isfinite(mean).all():
-            raise Fault("wrong", "predictions are not finite")
+        if not np.allclose(mean, expected, atol=1e-6):
+            raise Fault("wrong", "other predictions than the model's")
 
     def commands(what: str, name: str, cases: Iterable[Case], arguments: Callable[[Path], tuple[Path, Path]]) -> Trials:
         found = Trials(f"{what} files, into `keras-sgdr ensemble`")
         for case in sample(settings, cases):
             path = written(ground, case, name)
             action = functools.partial(command, path.parent, *arguments(path))
-            ground.attempt(found, case.name, action, names=str(path), must_refuse=case.refused)
+            # Of whole arrays that do not fit one another, the error names these.
+            names = None if case.name.startswith(("an x of", "a y of")) else str(path)
+            ground.attempt(found, case.name, action, names=names, must_refuse=case.refused)
         return found
 
     def damaged(data: bytes) -> Iterator[Case]:
         yield from damage.cut(data, many // 2, draw)
         yield from damage.changed(data, many // 2, draw)
-        yield from damage.other_content(data, draw)
+        for case in damage.other_content(data, draw):
+            # An archive may follow after something else.
+            yield case._replace(refused=case.name != "without its first byte")
         yield from damage.in_place_of()
 
     cases = [*damaged((whole / "data.npz").read_bytes()), *archives.arrays(X, ground.canary)]

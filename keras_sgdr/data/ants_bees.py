@@ -223,7 +223,7 @@ def _extract(archive: Path, folder: Path) -> Path:
                 raise invalid(rule, f"{unpacked} in {archive}", DELETE)
             opened.extractall(folder)
     except Exception as error:  # Of a damaged archive, of any type.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # Names the file, as where the disk is full.
+        if isinstance(error, OSError) and error.errno is not None:  # As where the disk is full.
+            raise OSError(error.errno, error.strerror, str(archive)) from error
         raise invalid("The archive must be whole.", f"{archive}: {error}", DELETE) from error
     return folder / "hymenoptera_data"

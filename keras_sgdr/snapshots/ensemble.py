@@ -64,7 +64,8 @@ class SnapshotEnsemble:
         rule = "An ensemble must have members with a share."
         files = [member.file for member in members]
         fix = "Pass a folder with the snapshots of a complete cycle."
-        require(any(member.weight > 0 for member in members), rule, "snapshots", files, fix)
+        with_share = any(member.weight > 0 for member in members)
+        require(with_share, rule, "snapshots", f"{files} of {str(manifest.directory)!r}", fix)
         rule, fix = "The members of an ensemble must be of different cycles.", "Pass each once, with a larger `weight`."
         require(len({member.cycle for member in members}) == len(members), rule, "snapshots", files, fix)
         self._manifest = manifest

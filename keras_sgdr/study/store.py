@@ -219,8 +219,11 @@ class Store:
             return None
         if head != {"format": _FORMAT, **self._identity(run, fingerprint), "seconds": head.get("seconds")}:
             return None
+        metrics = {name: parts["metrics"][name].tolist() for name in METRICS}
+        if len({len(values) for values in metrics.values()}) != 1:
+            return None
         return Progress(
-            {name: parts["metrics"][name].tolist() for name in METRICS},
+            metrics,
             {int(epoch): parts["outputs"][epoch] for epoch in sorted(parts["outputs"], key=int)},
             head["seconds"],
             [parts["variable"][str(number)] for number in range(len(parts["variable"]))],
