@@ -62,7 +62,7 @@ class FolderLock:
         except OSError as error:
             raise invalid(
                 "A folder must be one that can be written into.",
-                f"directory={str(folder)!r}: {error.strerror}: {error.filename!r}",
+                f"directory={str(folder)!r}: {error}",
                 "Pass another folder, or make room and give the right to write there.",
             ) from error
 

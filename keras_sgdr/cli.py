@@ -215,7 +215,7 @@ def _arrays(path: Path) -> tuple[Any, Any]:
                     raise ValueError("it has other than arrays of numbers or texts")
             return x, y
     except Exception as error:  # Of a damaged file, of any type.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise  # Names the file.
         rule = "The data must be a whole .npz file with the array x, and y to score by."
         raise invalid(rule, f"{path}: {error}", "Write it with np.savez(path, x=x, y=y).") from error

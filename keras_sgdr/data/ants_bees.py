@@ -166,7 +166,7 @@ def _decode(file: Path, size: int) -> np.ndarray[Any, Any]:
                 raise ValueError(f"its pixels are of mode {opened.mode!r}")
             image = opened.convert("RGB")
     except Exception as error:  # Pillow's are of any type.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise  # Names the file.
         rule = (
             f"Each image must be whole, of {', '.join(FORMATS)}, with 8 bits a channel, at most {MOST_PIXELS:,} pixels "
