@@ -69,7 +69,8 @@ def arrays(x: Any, canary: Path) -> Iterator[Case]:
     yield content("an array alone, not in an archive", good)
     zeros = npy(np.zeros((10**8, 1), "f4"))
     yield content("a y of 400 MB in 400 kB", packed({"x.npy": good, "y.npy": zeros}))
-    for name, array in {"texts": np.full(4, "text"), "another shape": np.zeros((4, 5)), "shares": np.eye(4)}.items():
+    others: dict[str, Any] = {"texts": np.full(4, "text"), "another shape": np.zeros((4, 5)), "shares": np.eye(4)}
+    for name, array in others.items():
         yield content(f"a y of {name}", packed({"x.npy": good, "y.npy": npy(array)}))
     for name, array in {
         "dates": np.zeros((4, 3), "M8[s]"),

@@ -55,13 +55,14 @@ def edited(whole: Path, secret: Path) -> Iterator[Case]:
     yield case("a group in place of an array", instead(lambda file: file.create_group(first)))
     yield case("an array in another file", instead(external))
     yield case("an array that is a view of another file", instead(virtual))
-    for name, link in {
+    links: dict[str, Any] = {
         "a link to another file": h5py.ExternalLink(str(secret), "/"),
         "a link to nothing": h5py.SoftLink("/nothing"),
         "a link to itself": h5py.SoftLink("/" + first),
         "a link to its group": h5py.SoftLink("/" + first.rpartition("/")[0]),
-    }.items():
-        yield case(name, instead(lambda file, link=link: file.__setitem__(first, link)))
+    }
+    for name, link in links.items():
+        yield case(name, instead(_set(first, link)))
     for name, array in {
         "another shape": np.zeros((3, 3), "f4"),
         "its shape, transposed": np.zeros(shape[::-1], "f4"),
@@ -74,7 +75,7 @@ def edited(whole: Path, secret: Path) -> Iterator[Case]:
     }.items():
         yield case(
             f"an array of {name}",
-            instead(lambda file, array=array: file.create_dataset(first, data=array)),
+            instead(_set(first, array)),
             name != "complex numbers",
         )
     floats = h5py.vlen_dtype(np.dtype("f4"))
@@ -86,8 +87,12 @@ def edited(whole: Path, secret: Path) -> Iterator[Case]:
     yield case("an array of 400 MB in 400 kB", instead(lambda file: file.create_dataset(first, **bomb)))
     yield case("no groups", lambda file: [file.__delitem__(name) for name in list(file)])
     yield case("an array more", lambda file: file.create_dataset("layers/more/vars/0", data=np.zeros(3)), False)
-    yield case("a link to the root in it", lambda file: file.__setitem__("layers/loop", h5py.SoftLink("/")), False)
+    yield case("a link to the root in it", _set("layers/loop", h5py.SoftLink("/")), False)
     yield case("10,000 attributes", lambda file: [file.attrs.create(str(n), n) for n in range(10_000)], False)
+
+
+def _set(name: str, value: Any) -> Callable[[h5py.File], Any]:
+    return lambda file: file.__setitem__(name, value)
 
 
 def _sparse(name: str, sides: tuple[int, ...]) -> Callable[[h5py.File], Any]:

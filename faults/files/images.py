@@ -96,7 +96,7 @@ def _of_modes() -> Iterator[Kind]:
 
 def _of_jpeg() -> Iterator[Kind]:
     image = picture()
-    for name, options in {
+    jpegs: dict[str, dict[str, Any]] = {
         "progressive": {"progressive": True},
         "of quality 1": {"quality": 1},
         "without subsampling": {"subsampling": 0},
@@ -105,7 +105,8 @@ def _of_jpeg() -> Iterator[Kind]:
         "with a comment of 60,000 bytes": {"comment": b"x" * 60_000},
         "with a colour profile that is none": {"icc_profile": b"no profile" * 10},
         "with EXIF that is none": {"exif": b"Exif\0\0" + b"\xff" * 100},
-    }.items():
+    }
+    for name, options in jpegs.items():
         looks = None if "quality" in name else image
         yield Kind(f"JPEG {name}", "x.jpg", _saver(image, format="JPEG", **options), looks, lossy=True)
     for orientation in (3, 6, 9):
@@ -117,8 +118,8 @@ def _of_jpeg() -> Iterator[Kind]:
     yield Kind("JPEG of CMYK that is inverted", "x.jpg", _saver(inverted), inverted.convert("RGB"), lossy=True)
     data = _saved(image, "JPEG")
     thumbnail = data[:2] + b"\xff\xe1\x00\x10Exif\0\0" + bytes(8) + data[2:]
-    yield Kind("JPEG with empty EXIF", "x.jpg", lambda path: path.write_bytes(thumbnail), image, lossy=True)
-    yield Kind("two JPEGs in a file", "x.jpg", lambda path: path.write_bytes(data + data), image, lossy=True)
+    yield Kind("JPEG with empty EXIF", "x.jpg", _content(thumbnail), image, lossy=True)
+    yield Kind("two JPEGs in a file", "x.jpg", _content(data + data), image, lossy=True)
     mpo = {"save_all": True, "append_images": [image.rotate(90)]}
     yield Kind("JPEG of two pictures", "x.jpg", _saver(image, format="MPO", **mpo), image, lossy=True)
 
@@ -142,9 +143,9 @@ def _of_other_formats() -> Iterator[Kind]:
     yield Kind("PNG with a palette and transparency", "x.png", _saver(image.convert("P"), transparency=0))
     yield Kind("WEBP without loss", "x.webp", _saver(image, lossless=True), image)
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(new) (w) file closefile\nshowpage\n"
-    yield Kind("PostScript that writes a file", "x.jpg", lambda path: path.write_bytes(program))
+    yield Kind("PostScript that writes a file", "x.jpg", _content(program))
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
-    yield Kind("SVG, named .png", "x.png", lambda path: path.write_bytes(svg))
+    yield Kind("SVG, named .png", "x.png", _content(svg))
 
 
 def _of_sizes() -> Iterator[Kind]:
@@ -156,28 +157,28 @@ def _of_sizes() -> Iterator[Kind]:
     # Of one colour, which takes some kilobytes.
     for side in (7_000, 9_400, 13_000):
         name = f"{side} x {side} in some kilobytes"
-        yield Kind(name, "x.png", lambda path, side=side: Image.new("1", (side, side)).save(path))
+        yield Kind(name, "x.png", _saver(Image.new("1", (side, side))))
     for width, height in ((2**31 - 1, 2**31 - 1), (30_000, 30_000), (2**31 - 1, 1), (0, 0), (0, 5)):
         for color in (0, 6):
             data = _png(width, height, color)
             name = f"PNG that says it is {width} x {height}, of kind {color}"
-            yield Kind(name, "x.png", lambda path, data=data: path.write_bytes(data))
+            yield Kind(name, "x.png", _content(data))
         head = f"P6 {width} {height} 255\n".encode() + bytes(100)
         name = f"PPM that says it is {width} x {height}"
-        yield Kind(name, "x.ppm", lambda path, head=head: path.write_bytes(head))
+        yield Kind(name, "x.ppm", _content(head))
     bmp = _saved(picture(), "BMP")
     for width, height in ((65_535, 65_535), (2**31 - 1, -(2**31)), (-60, 44), (60, -44)):
         data = bmp[:18] + struct.pack("<ii", width, height) + bmp[26:]
         name = f"BMP that says it is {width} x {height}"
-        yield Kind(name, "x.bmp", lambda path, data=data: path.write_bytes(data))
+        yield Kind(name, "x.bmp", _content(data))
     jpeg = _saved(picture(), "JPEG")
     place = jpeg.index(b"\xff\xc0") + 5
     big = jpeg[:place] + b"\xff\xff\xff\xff" + jpeg[place + 4 :]
-    yield Kind("JPEG that says it is 65535 x 65535", "x.jpg", lambda path: path.write_bytes(big))
+    yield Kind("JPEG that says it is 65535 x 65535", "x.jpg", _content(big))
     webp = _saved(picture(), "WEBP", lossless=True)
     place = webp.index(b"VP8L") + 9
     wide = webp[:place] + b"\xff\xff\xff\x0f" + webp[place + 4 :]
-    yield Kind("WEBP that says it is 16384 x 16384", "x.webp", lambda path: path.write_bytes(wide))
+    yield Kind("WEBP that says it is 16384 x 16384", "x.webp", _content(wide))
 
 
 def _damaged() -> Iterator[Kind]:
@@ -198,7 +199,7 @@ def _damaged() -> Iterator[Kind]:
             "of zeros after its half": half + bytes(len(whole) - len(half)),
             "with noise in it": half[:-50] + bytes(range(200, 250)) + whole[len(half) :],
         }.items():
-            yield Kind(f"{name} {what}", f"x.{ending}", lambda path, data=data: path.write_bytes(data))
+            yield Kind(f"{name} {what}", f"x.{ending}", _content(data))
     png = _saved(picture(), "PNG")
     place = png.index(b"IDAT") + 10
     for name, data in {
@@ -212,7 +213,7 @@ def _damaged() -> Iterator[Kind]:
         + _chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8)))
         + png[33:],
     }.items():
-        yield Kind(f"PNG {name}", "x.png", lambda path, data=data: path.write_bytes(data))
+        yield Kind(f"PNG {name}", "x.png", _content(data))
     for name, data in {
         "nothing": b"",
         "a text": b"no image\n",
@@ -220,7 +221,7 @@ def _damaged() -> Iterator[Kind]:
         "zeros": bytes(5000),
         "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(1000),
     }.items():
-        yield Kind(f"{name}, named .jpg", "x.jpg", lambda path, data=data: path.write_bytes(data))
+        yield Kind(f"{name}, named .jpg", "x.jpg", _content(data))
 
 
 def _not_files(secret: Path) -> Iterator[Kind]:
@@ -266,6 +267,10 @@ def _saver(image: Any, **options: Any) -> Callable[[Path], object]:
 
 
 FORMATS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".webp": "WEBP"}
+
+
+def _content(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
 
 
 def _saved(image: Any, kind: str, **options: Any) -> bytes:

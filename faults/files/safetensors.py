@@ -33,7 +33,7 @@ def headers(whole: bytes) -> Iterator[Case]:
         yield content(f"a header of {name}", _file(text, bytes(16)))
     yield content("a header that is no UTF-8", _file('{"a": 1}', bytes(16)).replace(b'"a"', b'"\xff"'))
     good: dict[str, Any] = {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}
-    for name, wrong in {
+    lies: dict[str, dict[str, Any]] = {
         "float8 (E4M3)": {"dtype": "F8_E4M3", "shape": [12]},
         "float8 (E5M2)": {"dtype": "F8_E5M2", "shape": [12]},
         "float8 (E8M0)": {"dtype": "F8_E8M0", "shape": [12]},
@@ -62,7 +62,8 @@ def headers(whole: bytes) -> Iterator[Case]:
         "fewer bytes than numbers": {"data_offsets": [0, 8]},
         "more bytes than numbers": {"data_offsets": [0, 16]},
         "another key": {"code": "import os"},
-    }.items():
+    }
+    for name, wrong in lies.items():
         end = {**good, **wrong}["data_offsets"][-1]
         yield content(f"a tensor of {name}", _file({"fc.bias": {**good, **wrong}}, bytes(min(max(end, 12), 16))))
     second = {**good, "data_offsets": [8, 20]}

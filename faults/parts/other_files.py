@@ -164,7 +164,7 @@ def records(ground: Ground, settings: Settings, many: int, draw: random.Random) 
         run = RUN if ending == ".json" else Run("constant", 1)
         text = (whole / (run.file + ending)).read_bytes().rstrip()
         content = read_sealed(text.decode())
-        paths = [(key,) for key in content]
+        paths: list[tuple[Any, ...]] = [(key,) for key in content]
         if ending == ".json":
             paths += [
                 ("metrics", "loss"),
