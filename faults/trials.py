@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 __all__ = ["KINDS", "Fault", "Hung", "Settings", "Trials", "time_limit"]
 
-Kind = Literal["lost", "wrong", "executed", "outside", "inside", "unnamed", "hung"]
+Kind = Literal["lost", "wrong", "executed", "outside", "ended", "costly", "inside", "unnamed", "hung"]
 
 KINDS: dict[Kind, str] = {
     "lost": "something that was whole before cannot be read any more",
     "wrong": "a wrong result without a word",
     "executed": "code that a file held was run",
     "outside": "a file was written outside its folder",
+    "ended": "the process was ended",
+    "costly": "a small file took hundreds of megabytes of memory",
     "inside": "an error from inside, which tells neither the rule nor the fix",
     "unnamed": "an error that does not name the file",
     "hung": "it did not return in time",
@@ -105,7 +107,10 @@ class Trials:
             raise
         except BaseException as error:
             words = str(error)
-            if not isinstance(error, ValueError | TypeError | OSError | ImportError) or "Received: " not in words:
+            # The operating system's own errors say what is wrong with which file.
+            of_system = isinstance(error, OSError) and error.errno is not None and error.filename is not None
+            of_package = isinstance(error, ValueError | TypeError | OSError | ImportError) and "Received: " in words
+            if not (of_system or of_package):
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 place = f"{where.filename.rpartition('site-packages/')[2]}:{where.lineno}"
                 self.add("inside", name, f"{type(error).__name__} at {place}: {words[:300]}")

@@ -62,7 +62,7 @@ class FolderLock:
         except OSError as error:
             raise invalid(
                 "A folder must be one that can be written into.",
-                f"directory={str(folder)!r}: {error.strerror}",
+                f"directory={str(folder)!r}: {error}",
                 "Pass another folder, or make room and give the right to write there.",
             ) from error
 
@@ -90,7 +90,8 @@ def _locked(path: Path) -> int:
         BlockingIOError: If another process has locked it; says which.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # What is signed must not be a file elsewhere that a link of this name leads to.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             _lock(descriptor)
             with contextlib.suppress(FileNotFoundError):

@@ -188,6 +188,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`run`, with errors in one line. Returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # What a console cannot show is no error.
     try:
         run(arguments)
     except _REFUSALS as error:
@@ -201,9 +203,7 @@ def _model(path: Path) -> Any:
     try:
         return keras.models.load_model(path)
     except Exception as error:  # Of a damaged file, of any type.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # Names the file.
-        rule = "The model must be a whole .keras file that Keras can load."
+        rule = "The model must be a whole .keras file, of classes that Keras knows."
         raise invalid(rule, f"{path}: {error}", "Write it with model.save(path).") from error
 
 
@@ -212,9 +212,14 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     try:
         # Opened here: where it is no archive, NumPy would leave it open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return arrays["x"], arrays["y"] if "y" in arrays.files else None
+            x, y = arrays["x"], arrays["y"] if "y" in arrays.files else None
+            for array in (x, y):
+                # What is no array in the archive, NumPy gives as bytes.
+                if array is not None and (np.ndim(array) == 0 or array.dtype.kind not in "biufSU"):
+                    raise ValueError("it has other than arrays of numbers or texts")
+            return x, y
     except Exception as error:  # Of a damaged file, of any type.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise  # Names the file.
         rule = "The data must be a whole .npz file with the array x, and y to score by."
         raise invalid(rule, f"{path}: {error}", "Write it with np.savez(path, x=x, y=y).") from error

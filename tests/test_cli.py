@@ -7,6 +7,7 @@ import runpy
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -224,6 +225,10 @@ def test_data_that_is_none_is_one_line(folder: Path, tmp_path: Path, capsys: pyt
     np.savez(tmp_path / "x.npz", x=np.zeros((2, 4)))
     np.savez(tmp_path / "z.npz", z=np.zeros((2, 4)))
     np.savez(tmp_path / "objects.npz", x=np.array([None]))
+    np.savez(tmp_path / "dates.npz", x=np.zeros((2, 4), "M8[s]"))
+    np.savez(tmp_path / "number.npz", x=np.zeros((2, 4)), y=3)
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as archive:
+        archive.writestr("x.npy", b"no array")
     whole = (tmp_path / "x.npz").read_bytes()
     (tmp_path / "changed.npz").write_bytes(whole.replace(b"NUMPY", b"NUMPI"))
     for name, message in (
@@ -232,6 +237,9 @@ def test_data_that_is_none_is_one_line(folder: Path, tmp_path: Path, capsys: pyt
         ("z.npz", "z.npz: 'x is not a file in the archive'"),
         ("objects.npz", "objects.npz: Object arrays cannot be loaded"),
         ("changed.npz", "changed.npz: "),
+        ("dates.npz", "dates.npz: it has other than arrays of numbers or texts"),
+        ("number.npz", "number.npz: it has other than arrays of numbers or texts"),
+        ("bytes.npz", "bytes.npz: it has other than arrays of numbers or texts"),
         ("absent.npz", "absent.npz"),
         ("x.npz", "There must be labels to score by"),
     ):
@@ -240,6 +248,21 @@ def test_data_that_is_none_is_one_line(folder: Path, tmp_path: Path, capsys: pyt
         printed = capsys.readouterr().err.splitlines()
         assert printed[-1].startswith("keras-sgdr: error: ")
         assert message in printed[-1]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None, b"cut"], ids=["empty", "text", "absent", "cut"])
+def test_a_bad_file_of_a_model_is_named(
+    folder: Path, tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.keras"
+    if content is not None:
+        path.write_bytes((folder / "model.keras").read_bytes()[:-50] if content == b"cut" else content)
+    files = ["--model", str(path), "--data", str(folder / "data.npz")]
+    assert main(["ensemble", str(folder / "snapshots"), *files]) == 2
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert "The model must be a whole .keras file, of classes that Keras knows. Received: " in printed
+    assert "bad.keras" in printed
+    assert printed.endswith("Write it with model.save(path).")
 
 
 @pytest.mark.parametrize(

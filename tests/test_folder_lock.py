@@ -127,9 +127,23 @@ def test_a_fork_neither_keeps_nor_ends_it(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_into_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        ValueError, match=r"that can be written into. Received: directory='.*file': .* exists. Pass another folder"
+        ValueError,
+        match=r"that can be written into. Received: directory='.*file': .* exists: '.*file'. Pass another folder",
     ):
         FolderLock(tmp_path / "file", lambda: False)
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    (tmp_path / "folder").mkdir()
+    for target in (elsewhere, tmp_path / "new"):
+        (tmp_path / "folder" / LOCK).unlink(missing_ok=True)
+        (tmp_path / "folder" / LOCK).symlink_to(target)
+        with pytest.raises(ValueError, match=rf"that can be written into\. Received: .*{LOCK}'\. Pass another folder"):
+            FolderLock(tmp_path / "folder", lambda: False)
+    assert elsewhere.read_text() == "mine"
+    assert not (tmp_path / "new").exists()
 
 
 def test_where_files_cannot_be_locked_the_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -15,6 +16,11 @@ from torchvision.transforms.functional import pil_to_tensor
 from torch_reference._checks import count
 
 __all__ = ["AntsBees", "find_folder"]
+
+# Pillow knows more formats, one of them of programs that it would have run.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Resizing the shorter side makes the longer one as many times longer.
+_MOST_OBLONG, _MOST_PIXELS = 100, 50_000_000
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -48,6 +54,9 @@ class AntsBees:
         seed: With the epoch it decides order, crops and flips, so a resumed run sees the same images.
         device: Where the batches are to be.
 
+    Raises:
+        ValueError: If an image is damaged, too large, far too oblong or of more than 8 bits a channel.
+
     Attributes:
         classes: Names of the classes in the order of their labels.
         steps_per_epoch: Training batches in an epoch.
@@ -60,7 +69,7 @@ class AntsBees:
         count("image_size", image_size, "Pass the pixels of a side, such as image_size=96.")
         count("batch_size", batch_size, "Pass the images in a batch, such as batch_size=16.")
         count("seed", seed, "Pass a seed such as seed=0.", least=0, most=2**32 - 1)
-        train = ImageFolder(str(folder / "train"), transform=pil_to_tensor)
+        train = ImageFolder(str(folder / "train"), pil_to_tensor, loader=_load)
         self.classes: list[str] = train.classes
         self._train: list[tuple[Tensor, int]] = list(train)
         self.steps_per_epoch = -(-len(self._train) // batch_size)
@@ -69,7 +78,7 @@ class AntsBees:
             [v2.RandomResizedCrop(image_size, antialias=True), v2.RandomHorizontalFlip(), *to_float]
         )
         crop = v2.Compose([v2.Resize(image_size * 256 // 224, antialias=True), v2.CenterCrop(image_size), *to_float])
-        validation = ImageFolder(str(folder / "val"), transform=pil_to_tensor)
+        validation = ImageFolder(str(folder / "val"), pil_to_tensor, loader=_load)
         self._validation = [(crop(image), label) for image, label in validation]
         self._batch_size, self._seed, self._device = batch_size, seed, device
 
@@ -92,3 +101,21 @@ class AntsBees:
             images, labels = zip(*samples[first : first + self._batch_size], strict=True)
             batch = torch.stack(images).to(self._device, memory_format=torch.channels_last)
             yield batch, torch.tensor(labels, device=self._device)
+
+
+def _load(path: str) -> Image.Image:
+    """An image of a file, in RGB."""
+    try:
+        with Image.open(path, formats=_FORMATS) as opened:
+            shorter, longer = sorted(opened.size)
+            if longer > _MOST_OBLONG * shorter or shorter * longer > _MOST_PIXELS:
+                raise ValueError(f"it has {shorter} x {longer} pixels")
+            if opened.mode.startswith(("I", "F")):  # Pillow would cut its numbers off at 255.
+                raise ValueError(f"its pixels are of mode {opened.mode!r}")
+            return opened.convert("RGB")
+    except Exception as error:  # Pillow's are of any type.
+        raise ValueError(
+            f"Each image must be whole, of {', '.join(_FORMATS)}, with 8 bits a channel, at most {_MOST_PIXELS:,} "
+            f"pixels and at most {_MOST_OBLONG} times as long as wide. Received: {path!r}: {error}. Remove it, or "
+            "replace it by one that is."
+        ) from error

@@ -53,29 +53,34 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a state dict without executing code from the file.
 
     Raises:
-        ValueError: If the name ends in neither `.safetensors` nor `.pth`.
+        ValueError: If the name ends in neither `.safetensors` nor `.pth`, or the file is damaged, or holds anything but
+            tensors by name.
         FileNotFoundError: If there is no such file.
     """
     rule = "`weights` must be 'imagenet', 'none', or a .safetensors or .pth file."
     require(path.suffix in (".safetensors", ".pth"), rule, f"weights={str(path)!r}", "Pass one of these.")
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: weights={str(path)!r}. Check the path.")
-    from safetensors.torch import load_file
-
+    rule, fix = "The weights must be a state dict of tensors.", "Save them with torch.save(model.state_dict(), path)."
     try:
         if path.suffix == ".pth":
-            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
-        return dict(load_file(path))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            from safetensors.torch import load_file
+
+            state = load_file(path)
     except Exception as error:  # Of a damaged file, of any type.
-        rule, received = "`weights` must be a whole file.", f"weights={str(path)!r}: {error}"
-        raise ValueError(f"{rule} Received: {received}. Download or copy it again.") from error
+        # Without PyTorch's advice to run the code in it.
+        words = str(error).rpartition("WeightsUnpickler error: ")[2][:200]
+        raise ValueError(f"{rule} Received: weights={str(path)!r}, which is not: {words} {fix}") from error
+    valid = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    )
+    require(valid, rule, f"weights={str(path)!r}", fix)
+    return dict(state)
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    valid = isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
-    rule, fix = "The weights must be a state dict of tensors.", "Save them with torch.save(model.state_dict(), path)."
-    require(valid, rule, f"weights={source!r}", fix)
     expected = {name: value for name, value in model.state_dict().items() if _is_needed(name)}
     given = {name: value for name, value in state.items() if _is_needed(name)}
     wrong = [

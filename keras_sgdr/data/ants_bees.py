@@ -7,7 +7,6 @@ import os
 import tempfile
 import warnings
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,8 +30,12 @@ MOST_UNPACKED = 100_000_000
 # How many times as long as the shorter side of an image the longer one may be: all of it is decoded and resized.
 MOST_OBLONG = 100
 DELETE = "Delete the file, so that it is downloaded again."
+# Pixels that an image may have: of two copies at 4 bytes each, 400 MB.
+MOST_PIXELS = 50_000_000
 # torchvision's list, which leaves out the stray imageNotFound.gif.
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+# Whatever a file is named. Pillow knows more: PostScript, which is a program, it would have run.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -60,8 +63,9 @@ def load_data(path: str | os.PathLike[str] | None = None, image_size: int = 256)
         int64 of shape `(N,)`, 0 for ants and 1 for bees.
 
     Raises:
-        ValueError: If a folder lacks one of the four subfolders or has no image in it, an image is damaged or far too
-            oblong, the downloaded archive is not the published one, or `image_size` is not a positive integer.
+        ValueError: If a folder lacks one of the four subfolders or has no image in it, an image is damaged, too large,
+            far too oblong or of more than 8 bits a channel, the downloaded archive is not the published one, or
+            `image_size` is not a positive integer.
         ImportError: If Pillow is not installed.
         ConnectionError: If there are no images and the archive cannot be downloaded.
     """
@@ -155,16 +159,21 @@ def _load_split(folder: Path, image_size: int) -> Split:
 def _decode(file: Path, size: int) -> np.ndarray[Any, Any]:
     pillow = _optional.load("PIL.Image", "Decoding images")
     try:
-        with pillow.open(file) as opened:
-            sides = sorted(opened.size)
-            if sides[1] > MOST_OBLONG * sides[0]:
-                raise ValueError(f"its sides are {sides[0]} and {sides[1]} pixels")
+        with pillow.open(file, formats=FORMATS) as opened:
+            shorter, longer = sorted(opened.size)
+            if longer > MOST_OBLONG * shorter or shorter * longer > MOST_PIXELS:
+                raise ValueError(f"its sides are {shorter} and {longer} pixels")
+            if opened.mode.startswith(("I", "F")):  # Pillow would cut its numbers off at 255.
+                raise ValueError(f"its pixels are of mode {opened.mode!r}")
             image = opened.convert("RGB")
     except Exception as error:  # Pillow's are of any type.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise  # Names the file.
-        rule = f"Each image must be whole, and at most {MOST_OBLONG} times as long as wide."
-        raise invalid(rule, f"{file}: {error}", "Remove it, or replace it by a whole one.") from error
+        rule = (
+            f"Each image must be whole, of {', '.join(FORMATS)}, with 8 bits a channel, at most {MOST_PIXELS:,} pixels "
+            f"and at most {MOST_OBLONG} times as long as wide."
+        )
+        raise invalid(rule, f"{file}: {error}", "Remove it, or replace it by one that is.") from error
     # As in torchvision, the longer side is truncated, and a half pixel of the crop is rounded to even.
     shorter = min(image.size)
     width, height = (size * side // shorter for side in image.size)
@@ -214,6 +223,8 @@ def _extract(archive: Path, folder: Path) -> Path:
                 rule = f"The archive must unpack to at most {MOST_UNPACKED} bytes."
                 raise invalid(rule, f"{unpacked} in {archive}", DELETE)
             opened.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except Exception as error:  # Of a damaged archive, of any type.
+        if isinstance(error, OSError) and error.errno is not None:  # As where the disk is full.
+            raise OSError(error.errno, error.strerror, str(archive)) from error
         raise invalid("The archive must be whole.", f"{archive}: {error}", DELETE) from error
     return folder / "hymenoptera_data"

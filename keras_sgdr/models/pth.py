@@ -233,9 +233,9 @@ def read_pth(path: Path) -> dict[str, Array]:
             file.seek(0)
             # Whole, so that what claims to be larger than the file is not made room for.
             return _read_zip(file, path.stat().st_size) if is_zip else _read_legacy(io.BytesIO(file.read()))
-    except OSError:
-        raise
     except Exception as error:  # A damaged pickle can raise anything.
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # Names the file.
         rule = "A .pth file must hold a state dict of tensors and nothing else."
         fix = "Save the tensors alone, with torch.save(model.state_dict(), path)."
         raise invalid(rule, f"{path}: {str(error)[:300]}", fix) from error

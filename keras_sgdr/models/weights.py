@@ -131,12 +131,13 @@ def _read(path: Path) -> Mapping[str, Any]:
     safetensors = _optional.load("safetensors", "Reading a .safetensors file")
     load_file = _optional.load("safetensors.numpy", "Reading a .safetensors file").load_file
     try:
-        return dict(load_file(path))
+        with path.open("rb"):  # Whose errors name the file.
+            return dict(load_file(path))
     except safetensors.SafetensorError as error:
         rule = "`weights` must be a whole .safetensors file."
         raise invalid(rule, f"{path}: {error}", "Download or copy the file again.") from error
-    except (KeyError, TypeError, AttributeError) as error:  # As NumPy's part of safetensors has it.
-        rule = "`weights` must hold tensors of a type that NumPy knows."
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # As NumPy's part of safetensors has it.
+        rule = "`weights` must hold tensors of a type and a shape that NumPy knows."
         raise invalid(rule, f"{path}: {error!r}", "Save it in float32 or float16.") from error
 
 

@@ -51,7 +51,7 @@ def same_at_each_pass(x: Any, y: Any = None, *, labelled: bool = False) -> Itera
             raise _not_the_same(x)
         targets, checksum = _targets_and_checksum(x)
     else:
-        lengths = sorted({len(array) for array in keras.tree.flatten(x if y is None else (x, y))})
+        lengths = sorted({_rows(array) for array in keras.tree.flatten(x if y is None else (x, y))})
         rule = "`x` and `y` must have the same number of samples, at least 1."
         require(len(lengths) == 1 and lengths[0] > 0, rule, "samples", lengths, "Pass arrays of one length.")
         labels = None if y is None else keras.tree.map_structure(ops.convert_to_numpy, y)
@@ -117,7 +117,7 @@ def _targets_and_checksum(data: Any) -> tuple[Targets, int]:
             if one is not None:
                 all_of_them.append(keras.tree.map_structure(_array, one))
         arrays = [_array(leaf) for leaf in keras.tree.flatten(inputs)]
-        samples += len(arrays[0])
+        samples += _rows(arrays[0])
         for array in arrays:
             content = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
             checksum = zlib.crc32(content, checksum)
@@ -125,6 +125,11 @@ def _targets_and_checksum(data: Any) -> tuple[Targets, int]:
     alike = len(labels) in (0, count) and len(weights) in (0, count)
     require(count > 0 and alike, rule, "batches", count, "Pass a data set that is not empty.")
     return Targets(samples, _joined(labels), _joined(weights)), checksum
+
+
+def _rows(array: Any) -> int:
+    """Samples of an array; a number alone is none."""
+    return 0 if getattr(array, "shape", None) == () else len(array)
 
 
 def _array(leaf: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import keras
 import numpy as np
 
-from keras_sgdr._checks import integer, is_integer, is_number, one_of, require
+from keras_sgdr._checks import integer, invalid, is_integer, is_number, one_of, require
 from keras_sgdr._model_state import variables_restored
 from keras_sgdr.snapshots.compiled_scores import CompiledScores
 from keras_sgdr.snapshots.data_sets import Targets, input_batches, same_at_each_pass, text_as_arrays
@@ -64,7 +64,8 @@ class SnapshotEnsemble:
         rule = "An ensemble must have members with a share."
         files = [member.file for member in members]
         fix = "Pass a folder with the snapshots of a complete cycle."
-        require(any(member.weight > 0 for member in members), rule, "snapshots", files, fix)
+        if not any(member.weight > 0 for member in members):
+            raise invalid(rule, f"snapshots={files} in {str(manifest.directory)!r}", fix)
         rule, fix = "The members of an ensemble must be of different cycles.", "Pass each once, with a larger `weight`."
         require(len({member.cycle for member in members}) == len(members), rule, "snapshots", files, fix)
         self._manifest = manifest

@@ -88,7 +88,9 @@ class Manifest:
         content = read_sealed(text)
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, where this version reads {_FORMAT}")
-        snapshots = [Snapshot.from_json(entry) for entry in content["snapshots"]]
+        if not isinstance(entries := content["snapshots"], list):
+            raise ValueError(f"{entries!r} is no list of snapshots")
+        snapshots = [Snapshot.from_json(entry) for entry in entries]
         if len({snapshot.cycle for snapshot in snapshots}) < len(snapshots):
             raise ValueError("a cycle is listed twice")
         if not is_integer(ended := content.get("ended", 0), 0):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from keras import ops
@@ -87,6 +88,8 @@ def load_weights(model: Any, path: Path, snapshot: Snapshot) -> None:
             f"have other shapes than those of {model.name!r}. Pass the model that the snapshots are of."
         )
     try:
+        if (values := _bytes_of_arrays(path)) > (size := path.stat().st_size):
+            raise ValueError(f"its {size} bytes say that they are {values} of arrays, which Keras does not pack.")
         with weights_alone(model):
             model.load_weights(path)
     except Exception as error:  # Keras raises whatever it comes upon in a file.
@@ -126,6 +129,19 @@ def _size(variable: Any) -> int:
     """Bytes of a variable's values, by the bits that its type names."""
     bits = re.search(r"\d+", str(variable.dtype))
     return math.prod(variable.shape) * (int(bits.group()) // 8 if bits else 1)
+
+
+def _bytes_of_arrays(path: Path) -> int:
+    """Bytes that the arrays in a file say they have: of what is not stored, HDF5 makes zeros."""
+    sizes: list[int] = []
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            sizes.append(math.prod(item.shape or ()) * item.dtype.itemsize)
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+    return sum(sizes)
 
 
 def _low_rank_variables(layer: Any) -> list[Any]:

@@ -127,7 +127,12 @@ def probabilities(outputs: Array, activation: Literal["softmax", "sigmoid"] | No
 
 def are_whole(labels: Array) -> bool:
     """Whether labels are whole numbers."""
-    return labels.dtype.kind not in "OSU" and bool(np.isfinite(labels).all() and (np.floor(labels) == labels).all())
+    return _are_numbers(labels) and bool(np.isfinite(labels).all() and (np.floor(labels) == labels).all())
+
+
+def _are_numbers(labels: Array) -> bool:
+    # Not by the kind: to NumPy bfloat16 is no float.
+    return np.can_cast(labels.dtype, "f4", "same_kind")
 
 
 def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
@@ -152,7 +157,7 @@ def scores(outputs: Array, labels: Array) -> tuple[Scores, Array]:
             "Use `predict` for anything else.",
         )
     if is_of_shares:
-        valid = (labels >= 0).all() and np.allclose(labels.sum(axis=-1), 1, atol=1e-3)
+        valid = _are_numbers(labels) and (labels >= 0).all() and np.allclose(labels.sum(axis=-1), 1, atol=1e-3)
     else:
         valid = are_whole(labels)
     if not valid:

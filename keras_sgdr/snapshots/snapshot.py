@@ -58,6 +58,7 @@ class Snapshot:
             and all(map(_is_value, self.metrics.values()))
             # A plain name: a manifest from elsewhere must not point out of its folder.
             and isinstance(self.file, str)
+            and self.file.isprintable()
             and Path(self.file).name == self.file
             and self.file.endswith(SUFFIX)
             and isinstance(self.sha256, str)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -113,9 +112,9 @@ class Record:
 
         Raises:
             ValueError: If it does not hold a value of each metric for each epoch.
-            KeyError, TypeError, AttributeError: If it is not what `to_json` makes at all.
+            ArithmeticError, LookupError, TypeError, AttributeError: If it is not what `to_json` makes at all.
         """
-        metrics = {name: from_null(values) for name, values in content["metrics"].items()}
+        metrics = {name: list(map(float, from_null(values))) for name, values in content["metrics"].items()}
         if {name: len(values) for name, values in metrics.items()} != dict.fromkeys(
             METRICS, content["study"]["epochs"]
         ):
@@ -211,13 +210,19 @@ class Store:
                 parts: dict[str, dict[str, Array]] = {"metrics": {}, "outputs": {}, "variable": {}}
                 for name in set(arrays.files) - {"head"}:
                     kind, _, key = name.partition(" ")
-                    parts[kind][key] = arrays[name]
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+                    parts[kind][key] = np.asarray(arrays[name])
+                    # What is no array in the archive, NumPy gives as bytes.
+                    if parts[kind][key].dtype.kind not in "biuf":
+                        return None
+        except Exception:  # Of a damaged file, of any type.
             return None
         if head != {"format": _FORMAT, **self._identity(run, fingerprint), "seconds": head.get("seconds")}:
             return None
+        metrics = {name: parts["metrics"][name].tolist() for name in METRICS}
+        if len({len(values) for values in metrics.values()}) != 1:
+            return None
         return Progress(
-            {name: parts["metrics"][name].tolist() for name in METRICS},
+            metrics,
             {int(epoch): parts["outputs"][epoch] for epoch in sorted(parts["outputs"], key=int)},
             head["seconds"],
             [parts["variable"][str(number)] for number in range(len(parts["variable"]))],
@@ -284,7 +289,7 @@ def _read(path: Path, ending: str, parse: Callable[[dict[str, Any]], T]) -> T:
         if path.name != name:
             raise ValueError(f"it holds the run whose file is {name}")
         return parse(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         rule = "Each file of a study's folder must be a run that a study wrote, unchanged and under its own name."
         fix = "Remove it, or pass another `folder`."
         raise invalid(rule, f"{path}, which is not ({error})", fix) from error

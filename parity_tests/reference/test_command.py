@@ -67,6 +67,21 @@ def test_find_folder_looks_where_it_says(drawn_folder: Path, monkeypatch: pytest
         find_folder(None)
 
 
+@pytest.mark.parametrize("kind", ["truncated", "empty", "oblong", "large", "16 bits", "program"])
+def test_a_bad_image_is_named(drawn_folder: Path, kind: str) -> None:
+    path = drawn_folder / "val" / "bees" / "bad.png"
+    images = {
+        "oblong": Image.new("L", (65_000, 1)),
+        "large": Image.new("1", (7_100, 7_100)),
+        "16 bits": Image.fromarray(np.full((30, 30), 300, "uint16")),
+    }
+    images.get(kind, Image.new("RGB", (30, 30))).save(path, format="EPS" if kind == "program" else "PNG")
+    if kind in ("truncated", "empty"):
+        path.write_bytes(path.read_bytes()[: 60 if kind == "truncated" else 0])
+    with pytest.raises(ValueError, match=rf"Each image must be whole, .* Received: '{path}': .* Remove it, or"):
+        AntsBees(drawn_folder, 32, batch_size=4, seed=0, device=torch.device("cpu"))
+
+
 def test_images_of_an_epoch_depend_on_seed_and_epoch_alone(drawn_folder: Path) -> None:
     def epoch(seed: int, index: int) -> Tensor:
         data = AntsBees(drawn_folder, 32, batch_size=4, seed=seed, device=torch.device("cpu"))
@@ -90,8 +105,8 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_alone(drawn_folder: Path) -
         (["--seed", "-1"], "`seed` must be an integer, 0 or more. Received: seed=-1."),
         (["--seed", "9999999999999"], "`seed` must be at most 4294967295. Received: seed=9999999999999."),
         (["--eta_max", "nan"], "Received: eta_min=0.0 and lr=nan in group 0."),
-        (["--weights", "cut.pth"], "`weights` must be a whole file. Received: weights='cut.pth':"),
-        (["--weights", "cut.safetensors"], "`weights` must be a whole file. Received: weights='cut.safetensors':"),
+        (["--weights", "cut.pth"], "The weights must be a state dict of tensors. Received: weights='cut.pth', which is not:"),
+        (["--weights", "cut.safetensors"], "The weights must be a state dict of tensors. Received: weights='cut.safetensors', which is not:"),
         (["--output", "file"], "File exists: 'file'"),
     ],
     ids=str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from torch_reference.models import resnet
+from torch_reference.models import read_state_dict, resnet
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,29 @@ def test_what_is_no_state_dict_is_refused(state: Any, tmp_path: Path) -> None:
         ValueError, match=r"must be a state dict of tensors\. Received: weights='.*weights\.pth'\. Save"
     ):
         resnet(50, str(tmp_path / "weights.pth"))
+
+
+class Runs:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("new",)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("content", [b"", b"text", pickle.dumps(Runs())], ids=["empty", "text", "code"])
+def test_a_file_of_other_content_is_named(
+    suffix: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=rf"state dict of tensors\. Received: weights='{path}', which is not: "
+    ) as error:
+        read_state_dict(path)
+    assert error.match("Save them with torch.save")
+    # PyTorch's advice is to run the code.
+    assert "arbitrary code" not in str(error.value)
+    assert not Path("new").exists()
 
 
 def test_resnet_refuses() -> None:

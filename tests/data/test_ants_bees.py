@@ -239,7 +239,7 @@ def test_an_archive_whose_bytes_have_changed_is_named(archive: Path, monkeypatch
         ants_bees.load_data()
 
 
-@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "line", "column", "bomb"])
+@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "line", "column", "bomb", "large"])
 def test_a_bad_image_is_named(tmp_path: Path, kind: str) -> None:
     draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
     file = next((tmp_path / "val" / "bees").iterdir())
@@ -247,12 +247,34 @@ def test_a_bad_image_is_named(tmp_path: Path, kind: str) -> None:
         whole = file.read_bytes()
         file.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"no image"}[kind])
     else:
-        sides = {"line": (65000, 1), "column": (1, 65000), "bomb": (20000, 20000)}[kind]
+        sides = {"line": (65000, 1), "column": (1, 65000), "bomb": (20000, 20000), "large": (7100, 7100)}[kind]
         file = file.with_suffix(".png")
         Image.new("1", sides).save(file)
-    message = rf"must be whole, and at most 100 times as long as wide\. Received: {file}: .*\. Remove it, or replace"
+    message = rf"must be whole, .* at most 100 times as long as wide\. Received: {file}: .*\. Remove it, or replace"
     with pytest.raises(ValueError, match=message):
         ants_bees.load_data(tmp_path, image_size=24)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+def test_an_image_of_more_than_8_bits_is_refused(tmp_path: Path, dtype: str) -> None:
+    """Pillow cuts its numbers off at 255: of most cameras' it makes white."""
+    draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
+    file = tmp_path / "val" / "bees" / "deep.tif"
+    Image.fromarray(np.full((30, 30), 300, dtype)).save(file)
+    with pytest.raises(ValueError, match=rf"with 8 bits a channel, .*Received: {file}: its pixels are of mode '(I|F)"):
+        ants_bees.load_data(tmp_path, image_size=24)
+
+
+def test_a_program_in_place_of_an_image_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript, for which Pillow would start Ghostscript."""
+    draw_folder(tmp_path, dict.fromkeys(COUNTS, 1))
+    file = tmp_path / "val" / "bees" / "program.jpg"
+    Image.new("RGB", (30, 30)).save(file, format="EPS")
+    started: list[Any] = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *options: started.append(options))
+    with pytest.raises(ValueError, match=rf"of BMP, GIF, JPEG, .*Received: {file}: cannot identify image file"):
+        ants_bees.load_data(tmp_path, image_size=24)
+    assert started == []
 
 
 def test_an_image_that_cannot_be_opened_is_its_own_error(tmp_path: Path) -> None:

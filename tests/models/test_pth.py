@@ -232,6 +232,15 @@ def test_a_storage_of_the_old_format_that_says_it_is_long_is_refused(tmp_path: P
     refused(path, "storage 0 has 16 bytes")
 
 
+def test_an_archive_whose_directory_is_elsewhere_is_named(tmp_path: Path) -> None:
+    """To seek there is an error of the system, which names no file."""
+    path = write_zip(tmp_path / "t.pth", pickled_tensor(4, 0, (4,), (1,)), bytes(16))
+    end = len(path.read_bytes()) - 22
+    whole = path.read_bytes()
+    path.write_bytes(whole[: end + 16] + (2**31).to_bytes(4, "little") + whole[end + 20 :])
+    refused(path, "")
+
+
 def test_a_mapping_that_python_2_wrote_is_read(tmp_path: Path) -> None:
     """Its `OrderedDict` is called with a list of pairs."""
     pair = pickled_tensor(4, 1, (3,), (1,))[1:-2]  # Without the mark, and without `d.`

@@ -173,6 +173,23 @@ def test_a_safetensors_file_of_another_type_is_named(tmp_path: Path, kind: str) 
         load_state_dict(small_net(), path)
 
 
+def test_a_safetensors_file_that_cannot_be_opened_is_its_own_error(tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "link.safetensors").symlink_to("nothing")
+    for name, kind in {"folder": IsADirectoryError, "link": FileNotFoundError, "absent": FileNotFoundError}.items():
+        with pytest.raises(kind, match=rf"{name}\.safetensors") as error:
+            load_state_dict(small_net(), tmp_path / f"{name}.safetensors")
+        assert error.value.errno is not None
+
+
+def test_a_tensor_of_more_dimensions_than_numpy_has_is_named(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1] * 1000, "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "deep.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ValueError, match=r"of a type and a shape that NumPy knows\. Received: .*deep\.safetensors"):
+        load_state_dict(small_net(), path)
+
+
 def test_unknown_kind_of_file() -> None:
     with pytest.raises(ValueError, match=r"must be a \.safetensors, \.pth or \.pt file.* Received: a\.keras"):
         load_state_dict(small_net(), "a.keras")

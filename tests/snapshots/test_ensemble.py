@@ -8,17 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from keras_sgdr import SnapshotEnsemble
 from keras_sgdr._files import sealed, sha256
-from keras_sgdr.snapshots import MANIFEST, Manifest, SnapshotError
+from keras_sgdr.snapshots import MANIFEST, Manifest, SnapshotError, scores
 from tests.support.full_disk import full_disk
 from tests.support.members import X, Y, save_members
 
@@ -72,8 +75,42 @@ def test_a_metric_that_no_snapshot_has_is_named(compiled: Any, tmp_path: Path) -
 
 def test_an_empty_folder_is_refused(tmp_path: Path, compiled: Any) -> None:
     Manifest(tmp_path).write()
-    with pytest.raises(ValueError, match=r"An ensemble must have members with a share. Received: snapshots=\[\]"):
+    with pytest.raises(ValueError, match=r"An ensemble must have members with a share. Received: snapshots=\[\] in '"):
         SnapshotEnsemble.load(tmp_path, compiled)
+
+
+def test_a_file_that_says_it_is_larger_than_it_is_costs_nothing(compiled: Any, tmp_path: Path) -> None:
+    """HDF5 makes zeros of what is not stored; Keras takes up to 4 GiB of them."""
+    save_members(tmp_path, compiled, losses=[1])
+    manifest = Manifest.read(tmp_path)
+    path = manifest.path(manifest.snapshots[0])
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        del file[names[0]]
+        file.create_dataset(names[0], (10**9,), "f4", chunks=(1000,))
+    manifest.amend(replace(manifest.snapshots[0], sha256=sha256(path)))
+    before = compiled.get_weights()
+    tracemalloc.start()
+    with pytest.raises(SnapshotError, match=rf"Received: '{path}', which it cannot: .* bytes say that they are 40"):
+        SnapshotEnsemble.load(tmp_path, compiled).average_weights()
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+    for ours, theirs in zip(compiled.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.full(4, "a"), np.full((4, 2), "a"), np.zeros(4, "M8[s]"), np.full(4, 1j)], ids=str
+)
+def test_labels_that_are_no_numbers_are_refused(labels: Any) -> None:
+    with pytest.raises(ValueError, match=r"Labels must be whole numbers of classes, or one-hot\. Received: labels"):
+        scores(np.full((4, 2), 0.5), labels)
+
+
+def test_a_number_is_no_array_of_samples(folder: Path, compiled: Any) -> None:
+    with pytest.raises(ValueError, match=r"same number of samples, at least 1\. Received: samples=\[0\]"):
+        SnapshotEnsemble.load(folder, compiled).predict(np.float32(3))
 
 
 def test_a_saved_ensemble_keeps_what_its_folder_says(folder: Path, compiled: Any, tmp_path: Path) -> None:

@@ -140,7 +140,10 @@ def test_any_change_of_a_manifest_is_an_error_that_names_it(manifest: Manifest) 
         ({"snapshots": {"rate": math.nan}}, "not a snapshot"),
         ({"snapshots": {"epoch": math.inf}}, "not a snapshot"),
         ({"snapshots": [1]}, "'int'"),
-        ({"snapshots": None}, "not iterable"),
+        ({"snapshots": None}, "None is no list of snapshots"),
+        ({"snapshots": ""}, "'' is no list of snapshots"),
+        ({"snapshots": {"file": "\0.weights.h5"}}, "not a snapshot"),
+        ({"snapshots": {"file": "\ud800.weights.h5"}}, "not a snapshot"),
     ],
 )
 def test_a_manifest_of_other_content_is_an_error(manifest: Manifest, change: dict[str, Any], reason: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -222,6 +224,12 @@ def test_outputs_are_read_as_they_were_written_to_seven_digits(tmp_path: Path) -
     assert (list(record.outputs), record.outputs[3].shape) == ([2, 3], (1, 2))
 
 
+def array_file(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def stopped(runs: Store) -> Progress:
     """A run that was stopped after its first epoch, and kept."""
     metrics = {name: [1.0 / 3] for name in METRICS}
@@ -263,6 +271,42 @@ def test_a_stopped_run_of_another_study_and_a_damaged_one_begin_anew(tmp_path: P
     assert runs.read_progress(Run("constant", 1), "model") is None
     cut(path)
     assert runs.read_progress(Run("constant", 0), "model") is None
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("variable 0.npy", b"no array"),
+        ("variable 0.npy", array_file(np.full(2, "text"))),
+        ("metrics loss.npy", array_file(np.zeros(0))),
+        ("metrics loss.npy", array_file(np.zeros(1)).replace(b"(1,), }" + b" " * 18, b"(1152921504606846976,), }")),
+        ("head.npy", b"no array"),
+    ],
+    ids=["no array", "texts", "no epoch", "2**60 numbers", "no head"],
+)
+def test_a_stopped_run_of_other_content_begins_anew(tmp_path: Path, member: str, content: bytes) -> None:
+    runs = store(tmp_path)
+    stopped(runs)
+    (path,) = tmp_path.iterdir()
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert members[member] != content
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**members, member: content}.items():
+            archive.writestr(name, data)
+    assert runs.read_progress(Run("constant", 0), "model") is None
+
+
+@pytest.mark.parametrize("value", [10**400, "x", [1], {}])
+def test_a_record_whose_metrics_are_no_numbers_is_refused_by_name(tmp_path: Path, value: Any) -> None:
+    runs = store(tmp_path)
+    runs.write(Run("constant", 0), "model", Progress(METRICS))
+    (path,) = tmp_path.iterdir()
+    content = read_sealed(path.read_text())
+    content["metrics"]["loss"][0] = value
+    path.write_text(sealed(content))
+    with pytest.raises(ValueError, match=rf"Received: .*{path.name}, which is not"):
+        runs.records()
 
 
 def test_a_run_has_a_short_name_of_its_own_whatever_its_schedule_is_called() -> None:
