@@ -105,8 +105,14 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_alone(drawn_folder: Path) -
         (["--seed", "-1"], "`seed` must be an integer, 0 or more. Received: seed=-1."),
         (["--seed", "9999999999999"], "`seed` must be at most 4294967295. Received: seed=9999999999999."),
         (["--eta_max", "nan"], "Received: eta_min=0.0 and lr=nan in group 0."),
-        (["--weights", "cut.pth"], "The weights must be a state dict of tensors. Received: weights='cut.pth', which is not:"),
-        (["--weights", "cut.safetensors"], "The weights must be a state dict of tensors. Received: weights='cut.safetensors', which is not:"),
+        (
+            ["--weights", "cut.pth"],
+            "The weights must be a state dict of tensors. Received: weights='cut.pth', which is not:",
+        ),
+        (
+            ["--weights", "cut.safetensors"],
+            "The weights must be a state dict of tensors. Received: weights='cut.safetensors', which is not:",
+        ),
         (["--output", "file"], "File exists: 'file'"),
     ],
     ids=str,
