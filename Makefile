@@ -79,7 +79,7 @@ test-parity: $(DEV)
 	$(PYTEST) $(ONLY) --dist loadfile --no-loadscope-reorder parity_tests
 
 demo: $(STUDY)
-	$(PYTHON) examples/finetune_ants_bees.py --output runs/demo $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))
+	$(PYTHON) examples/finetune_ants_bees.py --output runs/demo
 
 lint: $(DEV)
 	$(PYTHON) -m ruff check
@@ -105,7 +105,7 @@ test-gpu:
 
 # Eight trainings of three equal cycles; one that is done is not made again.
 ensembles: $(STUDY)
-	$(PYTHON) examples/snapshot_ensemble.py --seeds 8 --T_mult 1 --epochs 6 --image_size 64 $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS))
+	$(PYTHON) examples/snapshot_ensemble.py --seeds 8 --T_mult 1 --epochs 6 --image_size 64
 
 # Makes the runs that the committed ones lack. MINUTES=170 stops after so long, and the next call goes on where it was;
 # SEEDS=5 makes those of five seeds.
@@ -114,7 +114,7 @@ study-laptop study-paper: study-%: $(STUDY)
 	for compare in step_decay cycles; do \
 	  $(PYTHON) examples/compare_schedules.py --preset $* --compare $$compare $(STUDY_OF_$*) \
 	    --records docs/study/$*/records --output docs/study/$*/$$compare $(if $(SEEDS),--seeds $(SEEDS)) \
-	    $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SGDR_WEIGHTS),--weights $(SGDR_WEIGHTS)) || exit 1; done
+	    $(if $(MINUTES),--minutes $(MINUTES)) || exit 1; done
 
 figures: $(STUDY) runs/demo/summary.json
 	$(PYTHON) examples/make_figures.py

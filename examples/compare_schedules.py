@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -99,8 +100,9 @@ class Options:
     """Runs that each of these trains in one compiled step, on JAX: for a GPU that one run leaves mostly idle."""
     parallel: Literal["loky", "ray", "dask"] = "loky"
     """Where they run: processes of this machine, or a cluster."""
-    weights: str | None = "imagenet"
-    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or None: random."""
+    weights: str = os.environ.get("SGDR_WEIGHTS") or "imagenet"
+    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or none: random. Unless given,
+    $SGDR_WEIGHTS where it is set."""
     data: Path | None = None
     """Folder with train and val in it. None: $ANTS_BEES_DIR, else data/hymenoptera_data, else downloaded."""
     frozen: bool = False
@@ -138,8 +140,8 @@ def main(options: Options) -> None:
     results.to_csv(output / "results.csv", index=False)
     summary = study.summary(margin=options.margin)
     (output / "summary.md").write_text(summary.markdown())
-    origins = {None: "random weights", "imagenet": "ImageNet weights"}
-    weights = origins.get(options.weights) or Path(str(options.weights)).name
+    origins = {"none": "random weights", "imagenet": "ImageNet weights"}
+    weights = origins.get(options.weights) or Path(options.weights).name
     randomized = f", {preset.randomized} modules of it from scratch" if preset.randomized else ""
     trained = "the head alone" if options.frozen else f"all of it{randomized}"
     report = write_report(
@@ -200,7 +202,7 @@ def schedules_of(compare: str, preset: Preset) -> dict[str, Schedule]:
     return schedules
 
 
-def build_model(depth: Literal[50, 101, 152], image_size: int, weights: str | None) -> keras.Model:
+def build_model(depth: Literal[50, 101, 152], image_size: int, weights: str) -> keras.Model:
     """The network, compiled, with a new head from Keras's random seed."""
     model = resnet(depth, weights, classes=2, input_shape=(image_size, image_size, 3), preprocess=True)
     system = environment()
@@ -220,4 +222,7 @@ def randomize_last(model: keras.Model, seed: int, n: int) -> None:
 
 if __name__ == "__main__":
     # Underscores, so that the flags are the paper's symbols: --eta_max.
-    main(tyro.cli(Options, use_underscores=True))
+    try:
+        main(tyro.cli(Options, use_underscores=True))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

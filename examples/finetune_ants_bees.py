@@ -18,20 +18,21 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import tyro
-from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from keras_sgdr import SGDR, WarmRestarts
-from keras_sgdr.data import ants_bees, batches
+from keras_sgdr.data import ants_bees, batches, drawn_insects
 from keras_sgdr.environment import environment
 from keras_sgdr.models import resnet
+from keras_sgdr.models.weights import download_imagenet
 from keras_sgdr.optimizers import AdamWR
-from keras_sgdr.plotting import plot_history, plot_learning_rate
+from keras_sgdr.plotting import plot_run
 
 __all__ = ["Options", "main"]
 
 # Learning rate at every restart, unless `eta_max` is given.
 PEAKS = {"sgd": 0.01, "adamw": 0.0003, "adamwr": 0.0003}
+SMALL_PEAK = 0.05  # Of the small network, with SGD.
 # Images at a time in validation, at most: without gradients they need little memory.
 VALIDATION_BATCH = 64
 
@@ -60,10 +61,14 @@ class Options:
     """Side of the images, in pixels."""
     batch_size: int = 16
     """Number of images in a batch."""
+    network: Literal["resnet", "small"] = "resnet"
+    """small: three convolutions, which learn drawn insects in a minute; taken by itself, on images of 32 pixels, where
+    there are neither images nor weights."""
     depth: Literal[50, 101, 152] = 50
-    """Number of layers of the network."""
-    weights: str | None = "imagenet"
-    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or None: random."""
+    """Number of layers of the ResNet."""
+    weights: str = os.environ.get("SGDR_WEIGHTS") or "imagenet"
+    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or none: random. Unless given,
+    $SGDR_WEIGHTS where it is set."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Precision of the computations; the weights stay in float32."""
     jit: bool | None = None
@@ -81,7 +86,7 @@ class Options:
 def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -> dict[str, Any]:
     """Fine-tune, and print a line per epoch and a row per cycle.
 
-    Writes `history.csv`, `learning_rate.png`, `loss.png`, `summary.json` and `model.keras` into the output folder. The
+    Writes `history.csv`, `training.png`, `summary.json` and `model.keras` into the output folder. The
     model takes RGB images in 0..255 and returns logits. With AdamWR it loads after `import keras_sgdr.optimizers`.
 
     Args:
@@ -97,12 +102,19 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
     start = time.perf_counter(), time.process_time()
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
-    eta_max = PEAKS[options.optimizer] if options.eta_max is None else options.eta_max
-    options = dataclasses.replace(options, eta_max=eta_max)
+    if options.epochs < 1:
+        raise ValueError(f"`epochs` must be a positive integer. Received: epochs={options.epochs}. Pass epochs=14.")
     options.output.mkdir(parents=True, exist_ok=True)
     system = environment()
 
     images, train, val = ants_bees.load_or_draw(options.data, options.image_size, options.seed)
+    if images == "drawn insects" and options.network == "resnet" and not has_weights(options):
+        print("Neither images nor weights: a small network learns to tell drawn insects apart, to show how it works.")
+        options = dataclasses.replace(options, network="small", image_size=32)
+        (train, _), (_, val) = (drawn_insects(1000, 200, side, options.seed) for side in (64, 36))
+    peak = SMALL_PEAK if options.network == "small" and options.optimizer == "sgd" else PEAKS[options.optimizer]
+    eta_max = peak if options.eta_max is None else options.eta_max
+    options = dataclasses.replace(options, eta_max=eta_max)
     print(f"{len(train[0])} training and {len(val[0])} validation images: {images}.")
     jit = options.jit if options.jit is not None else False if system["backend"] == "tensorflow" else "auto"
     # Each shape of a batch costs XLA a compilation.
@@ -133,10 +145,10 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
         shuffle=False,  # The batches are shuffled already, image by image.
         verbose=1 if sys.stdout.isatty() else 2,
         # `CSVLogger` writes the learning rate that `SGDR` puts into the logs.
-        callbacks=[sgdr, keras.callbacks.CSVLogger(str(options.output / "history.csv")), *callbacks],
+        callbacks=[sgdr, keras.callbacks.CSVLogger(str(options.output / "history.csv")), TimeLeft(), *callbacks],
     )
     model.save(options.output / "model.keras")
-    draw(options, schedule, history, steps)
+    plot_run(history, schedule, options.epochs, steps).savefig(options.output / "training.png", dpi=150)
     summary = {
         **system,
         "seed": options.seed,
@@ -155,15 +167,43 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
 
 def load_model(options: Options) -> tuple[str, keras.Model]:
     """Where the weights are from, and the model."""
+    if options.network == "small":
+        return "random weights", small_network(options.image_size)
     shape = (options.image_size, options.image_size, 3)
     build = partial(resnet, options.depth, classes=2, input_shape=shape, preprocess=True)
-    if options.weights is not None:
-        try:
-            model = build(options.weights)
-            return "ImageNet weights" if options.weights == "imagenet" else Path(options.weights).name, model
-        except ConnectionError as error:
-            print(f"{error}\nTraining from RANDOM WEIGHTS instead: expect little more than chance.")
+    if options.weights != "none" and has_weights(options):
+        model = build(options.weights)
+        return "ImageNet weights" if options.weights == "imagenet" else Path(options.weights).name, model
+    print("Training from RANDOM WEIGHTS: expect little more than chance.")
     return "random weights", build()
+
+
+def has_weights(options: Options) -> bool:
+    """Whether the weights that are asked for are there, or could be downloaded; says why not."""
+    if options.weights == "imagenet":
+        try:
+            download_imagenet(options.depth)
+        except ConnectionError as error:
+            print(error)
+            return False
+    return True
+
+
+def small_network(side: int) -> keras.Model:
+    """A convolutional network that learns to tell drawn insects apart within a minute."""
+    blocks = [
+        layer
+        for width in (16, 32, 64)
+        for layer in (
+            keras.layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.ReLU(),
+        )
+    ]
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    return keras.Sequential(
+        [keras.Input((side, side, 3)), keras.layers.Rescaling(1 / 127.5, offset=-1), *blocks, *head]
+    )
 
 
 def make_optimizer(name: str, eta_max: float, lambda_norm: float = 0.025) -> keras.optimizers.Optimizer:
@@ -173,16 +213,18 @@ def make_optimizer(name: str, eta_max: float, lambda_norm: float = 0.025) -> ker
     return keras.optimizers.AdamW(eta_max) if name == "adamw" else keras.optimizers.SGD(eta_max, momentum=0.9)
 
 
-def draw(options: Options, schedule: WarmRestarts, history: keras.callbacks.History, steps: int) -> None:
-    """Draw `learning_rate.png`, every update, and `loss.png`, every epoch."""
-    for name in ("learning_rate", "loss"):
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axes = figure.subplots()
-        if name == "loss":
-            plot_history(history, axes, cycle_ends=schedule.cycle_ends(options.epochs))
-        else:
-            plot_learning_rate(schedule, options.epochs, axes, steps_per_epoch=steps)
-        figure.savefig(options.output / f"{name}.png", dpi=150)
+class TimeLeft(keras.callbacks.Callback):
+    """Says after the first epoch how long the training will take."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        left = self.params["epochs"] - epoch - 1
+        if epoch == 0 and left:
+            minutes = (time.perf_counter() - self.began) * left / 60
+            # The first epoch compiles, too.
+            print(f"{left} epochs to go: at most {minutes:.1f} minutes.", flush=True)
 
 
 def cycle_table(cycles: list[dict[str, Any]], steps: int, lambda_norm: float | None = None) -> str:
@@ -201,4 +243,7 @@ def cycle_table(cycles: list[dict[str, Any]], steps: int, lambda_norm: float | N
 
 if __name__ == "__main__":
     # Underscores, so that the flags are the paper's symbols: --T_0, --eta_max.
-    main(tyro.cli(Options, use_underscores=True))
+    try:
+        main(tyro.cli(Options, use_underscores=True))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -12,7 +12,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
-from keras_sgdr.plotting import plot_history, plot_learning_rate
+from keras_sgdr.plotting import plot_learning_rate, plot_run
 
 __all__ = ["Options", "main"]
 
@@ -78,16 +78,8 @@ def finetune(run: Path) -> Figure:
     history = read_history(run / "history.csv")
     options = summary["options"]
     schedule = WarmRestarts(options["T_0"], options["T_mult"], options["eta_max"], options["eta_min"])
-    ends = schedule.cycle_ends(options["epochs"])
-
-    figure = Figure(figsize=(8, 7.5), layout="constrained")
+    figure = plot_run(history, schedule, options["epochs"], summary["data"]["steps_per_epoch"])
     figure.suptitle(f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}", fontsize=10)
-    rate, loss, accuracy = figure.subplots(3, 1, sharex=True)
-    plot_learning_rate(schedule, options["epochs"], rate, steps_per_epoch=summary["data"]["steps_per_epoch"])
-    plot_history(history, loss, cycle_ends=ends)
-    plot_history(history, accuracy, metrics=("accuracy", "val_accuracy"), cycle_ends=ends)
-    for panel in (rate, loss):
-        panel.label_outer()
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,8 +53,9 @@ class Options:
     """Side of the images, in pixels."""
     batch_size: int = 16
     """Number of images in a batch."""
-    weights: str | None = "imagenet"
-    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or None: random."""
+    weights: str = os.environ.get("SGDR_WEIGHTS") or "imagenet"
+    """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or none: random. Unless given,
+    $SGDR_WEIGHTS where it is set."""
     depth: Literal[50, 101, 152] = 50
     """Number of layers of the network."""
     epochs: int = 14
@@ -212,4 +214,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 if __name__ == "__main__":
     # Underscores, so that the flags are the paper's symbols: --T_0, --eta_max.
-    main(tyro.cli(Options, use_underscores=True))
+    try:
+        main(tyro.cli(Options, use_underscores=True))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

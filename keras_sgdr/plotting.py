@@ -22,8 +22,9 @@ from keras_sgdr.snapshots import Report, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test"]
+__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test", "plot_run"]
 
 STROKES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v")
@@ -146,6 +147,38 @@ def plot_history(
     ax.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
     ax.legend(title="points: ends of cycles" if len(cycle_ends) else None)
     return ax
+
+
+def plot_run(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]],
+    schedule: Schedule,
+    epochs: int,
+    steps_per_epoch: int = 100,
+) -> Figure:
+    """Draw a training in three panels: the learning rate of every update, the losses, the accuracies.
+
+    Args:
+        history: What `fit` returned, or its `history` dictionary.
+        schedule: What `SGDR` followed.
+        epochs: Those of `fit`.
+        steps_per_epoch: Updates in an epoch.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the history lacks a loss or an accuracy.
+    """
+    figure: Figure = load("matplotlib.figure", "Drawing").Figure(figsize=(8, 7.5), layout="constrained")
+    rate, loss, accuracy = figure.subplots(3, 1, sharex=True)
+    plot_learning_rate(schedule, epochs, rate, steps_per_epoch=steps_per_epoch)
+    ends = schedule.cycle_ends(epochs)
+    plot_history(history, loss, cycle_ends=ends)
+    plot_history(history, accuracy, metrics=("accuracy", "val_accuracy"), cycle_ends=ends)
+    for panel in (rate, loss):
+        panel.label_outer()
+    return figure
 
 
 def plot_range_test(result: RangeTest, ax: Axes | None = None) -> Axes:

@@ -73,7 +73,7 @@ def rate_test(**options: Any) -> object:
         (lambda: rate_test(seed=-1), "`seed` must be an integer, 0 or more. Received: seed=-1."),
         (lambda: rate_test(updates=10**30), "`updates` must be at most 40000000. Received: updates=1000"),
         (lambda: compared_schedules(0.1, 2**63), "`epochs` must be at most 9007199254740992. Received: epochs="),
-        (lambda: compared_schedules(0.1, 9, NONE), "`T_0` must be a positive number of epochs. Received: T_0=None."),
+        (lambda: compared_schedules(0.1, 9, "x"), "`T_0` must be a positive number of epochs. Received: T_0='x'."),
         (
             lambda: tuning_schedules(0.1, LIST),
             "Each of `settings` must be a pair `(T_0, T_mult)`. Received: settings=[0.5].",
@@ -198,4 +198,4 @@ def test_the_model_of_a_command_is_named(tmp_path: Path, capsys: pytest.CaptureF
     words = ["ensemble", str(tmp_path), "--model", str(tmp_path / "model.keras"), "--data", str(tmp_path / "data.npz")]
     assert main(words) == 2
     printed = capsys.readouterr().err
-    assert f"must be a whole .keras file that Keras can load. Received: {tmp_path / 'model.keras'}:" in printed
+    assert f"must be a whole .keras file, of classes that Keras knows. Received: {tmp_path / 'model.keras'}:" in printed

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import platform
 import sys
 import time
@@ -38,8 +39,9 @@ class Options:
     """Folder with train and val in it. Else $ANTS_BEES_DIR, else data/hymenoptera_data."""
     depth: Literal[50, 101, 152] = 50
     """Layers of the network."""
-    weights: str = "imagenet"
-    """imagenet, none, or a .safetensors or .pth state dict in torchvision's names."""
+    weights: str = os.environ.get("SGDR_WEIGHTS") or "imagenet"
+    """imagenet, none, or a .safetensors or .pth state dict in torchvision's names. Unless given, $SGDR_WEIGHTS where it
+    is set."""
     image_size: int = 96
     """Pixels of a side."""
     batch_size: int = 16

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._text import call_of
 from keras_sgdr.callbacks.fit_context import other_callbacks
 from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.schedules import Cycle
@@ -52,6 +53,9 @@ class CycleCallback(keras.callbacks.Callback):
         super().__init__()
         self._given = sgdr
         self._ends: list[CycleEnd] = []
+
+    def __repr__(self) -> str:
+        return call_of(self, {"sgdr": self._given})
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         """Called when a cycle is complete.

@@ -71,6 +71,7 @@ class CycleEarlyStopping(CycleCallback):
         self._best_weights: list[Any] | None = None
         self._validated: list[Any] | None = None
         self._waited = 0
+        self._warned = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -91,12 +92,15 @@ class CycleEarlyStopping(CycleCallback):
         # Of several processes, each of which may have validated on other data, one judges: all are to stop, or none.
         found = self._processes.by_one(lambda: float(logs[self.monitor]) if self.monitor in logs else None)
         if found is None:
-            # A warning: an error would end a training that has come this far.
-            warnings.warn(
-                f"`monitor` must be a metric of a cycle's end. Received: monitor={self.monitor!r}, which cycle "
-                f"{number} lacks, so it is not judged. Pass one that it has: {', '.join(logs) or 'none'}.",
-                stacklevel=2,
-            )
+            if not self._warned:
+                self._warned = True
+                # A warning: an error would end a training that has come this far.
+                warnings.warn(
+                    f"`monitor` must be a metric of a cycle's end. Received: monitor={self.monitor!r}, which cycle "
+                    f"{number} lacks, so it is not judged. Pass one that it has: {', '.join(logs) or 'none'}; metrics "
+                    "that begin with val_ need `validation_data`.",
+                    stacklevel=2,
+                )
             return
         value = float(found)
         better = self._sign * (self.best - value) > self.min_delta or math.isnan(self.best)

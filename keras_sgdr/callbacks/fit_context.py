@@ -9,19 +9,22 @@ import inspect
 import itertools
 import logging
 import sys
+import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_sgdr._checks import invalid
+from keras_sgdr._checks import invalid, is_number, require
 from keras_sgdr._folder_lock import FolderLock
+from keras_sgdr.schedules import Schedule
 from keras_sgdr.schedules.exact import FloatArray
 
 __all__ = [
     "calling_list",
+    "check_schedule",
     "fits_of",
     "fits_steps",
     "folder_of_fit",
@@ -29,6 +32,7 @@ __all__ = [
     "move_to_front",
     "other_callbacks",
     "print_line",
+    "question_order",
     "refuse_other_rate_setters",
     "write_rates",
 ]
@@ -150,3 +154,22 @@ def _frames_from(frame: Any) -> Iterator[Any]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def check_schedule(schedule: Any, others: Sequence[str]) -> None:
+    """Require a schedule, beside which no others of the arguments that describe one were given."""
+    rule, fix = "`schedule` must be a `keras_sgdr.Schedule`.", "Pass a `WarmRestarts`, a `StepDecay`, or your own."
+    require(isinstance(schedule, Schedule), rule, "schedule", schedule, fix)
+    rule = f"`schedule` takes the place of the values of the cycles, such as {', '.join(others)}."
+    require(not others, rule, "schedule", schedule, "Leave out one of the two.")
+
+
+def question_order(T_0: Any, T_mult: Any) -> None:
+    """Warn of arguments that look like those of `SGDRSchedule` of old, the learning rate first."""
+    if is_number(T_0) and is_number(T_mult) and T_0 < 0.5 and T_mult > 2:
+        warnings.warn(
+            "The first arguments are the length of the first cycle in epochs and the factor from one to the next. "
+            f"Received: T_0={T_0!r}, less than half an epoch, and T_mult={T_mult!r}. If the first is a learning rate, "
+            f"pass SGDR(T_0={T_mult!r}, eta_max={T_0!r}).",
+            stacklevel=3,
+        )

@@ -10,12 +10,15 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_sgdr._checks import integer, invalid, one_of, require, whole
+from keras_sgdr._checks import integer, invalid, one_of, whole
+from keras_sgdr._text import CycleRows, call_of
 from keras_sgdr.callbacks.fit_context import (
+    check_schedule,
     fits_steps,
     move_to_front,
     other_callbacks,
     print_line,
+    question_order,
     refuse_other_rate_setters,
     write_rates,
 )
@@ -103,6 +106,7 @@ class SGDR(keras.callbacks.Callback):
         verbose: int = 0,
     ) -> None:
         super().__init__()
+        question_order(T_0, T_mult)
         one_of("per", per, ("batch", "epoch"))
         steps: Any = whole(steps_per_epoch)
         integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.", most=MOST_RATES, optional=True)
@@ -121,12 +125,7 @@ class SGDR(keras.callbacks.Callback):
             "end": end,
         }
         if schedule is not None:
-            rule = "`schedule` must be a `keras_sgdr.Schedule`."
-            fix = "Pass a `WarmRestarts`, a `StepDecay`, or an instance of a subclass of your own."
-            require(isinstance(schedule, Schedule), rule, "schedule", schedule, fix)
-            extra = [name for name, value in options.items() if not np.array_equal(value, _DEFAULTS[name])]
-            rule = f"`schedule` takes the place of the values of the cycles, such as {', '.join(extra)}."
-            require(not extra, rule, "schedule", schedule, "Leave out one of the two.")
+            check_schedule(schedule, [name for name in options if not np.array_equal(options[name], _DEFAULTS[name])])
         self._given = schedule
         self._schedule: Any = WarmRestarts(**options) if schedule is None else schedule
         self.per = per
@@ -143,13 +142,9 @@ class SGDR(keras.callbacks.Callback):
         return self._schedule if self._training is None else self._training.schedules[0]
 
     @property
-    def cycles(self) -> list[dict[str, Any]]:
-        """During and after training a dict for each cycle that was run: `index`, `first_epoch`, `last_epoch` (from 0),
-        `length` (epochs), `first_rate`, `last_rate` (of the first optimizer, before rounding to its precision),
-        `complete` (whether its last update was run), and the metrics of its last epoch. Updates of no cycle, as in
-        warmup, have index -1 and no length.
-        """
-        return [] if self._training is None else self._training.rows
+    def cycles(self) -> CycleRows:
+        """During and after training a dict for each cycle that was run, rates of the first optimizer: see `CycleRows`."""
+        return CycleRows() if self._training is None else self._training.rows
 
     @property
     def rates(self) -> FloatArray:
@@ -277,6 +272,10 @@ class SGDR(keras.callbacks.Callback):
             )
         (last,), (best,) = manifest.last(), manifest.best()
         return {"last": last, "best": best}
+
+    def __repr__(self) -> str:
+        names = self._schedule.get_config() if self._given is None else ()
+        return call_of(self, {"schedule": self._given, **{name: getattr(self._schedule, name) for name in names}})
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, without `optimizer`: it belongs to a model."""

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid
+from keras_sgdr._text import CycleRows
 from keras_sgdr.callbacks.optimizer_swap import OptimizerSwap
 from keras_sgdr.callbacks.rate_table import cycle_lengths
 from keras_sgdr.callbacks.slots import Slot, slots_of
@@ -68,7 +69,7 @@ class Training:
                 "Pass `steps_per_epoch` to `SGDR` or to `fit`.",
             )
         self.schedules = [schedule.for_fit(epochs, rate) for rate in self._swap.rates]
-        self.rows: list[dict[str, Any]] = []
+        self.rows = CycleRows()
         self._epochs, self._steps, self._per_batch = epochs, steps, per_batch
         self._steps_from_fit, self._may_run_out = steps_from_fit, may_run_out
         self._holds = per == "epoch"

@@ -48,9 +48,9 @@ def resnet(
 
     Args:
         depth: 50, 101 or 152.
-        weights: None for random weights; `"imagenet"` for torchvision's published file (first version), downloaded into
-            Keras's cache; a path to a `.safetensors`, `.pth` or `.pt` state dict in torchvision's names, or such a
-            mapping. A head for another number of classes is newly initialised; see `load_state_dict`.
+        weights: None or `"none"` for random weights; `"imagenet"` for torchvision's published file (first version),
+            downloaded into Keras's cache; a path to a `.safetensors`, `.pth` or `.pt` state dict in torchvision's
+            names, or such a mapping. A head for another number of classes is newly initialised; see `load_state_dict`.
         classes: Number of logits.
         input_shape: Height, width and channels; None is any size.
         preprocess: Whether the model takes RGB in 0..255. Otherwise it takes what torchvision's model does: RGB in
@@ -97,7 +97,7 @@ def resnet(
         name="fc",
     )(x)
     model = keras.Model(inputs, outputs, name=f"resnet{depth}")
-    if weights is not None:
+    if weights is not None and not (isinstance(weights, str) and weights == "none"):
         published = isinstance(weights, str) and weights == "imagenet"
         load_state_dict(model, download_imagenet(depth) if published else weights)
     return model

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import at_least, between, invalid, positive, require
+from keras_sgdr._text import call_of, settings_of
 from keras_sgdr.schedules.exact import check_held, check_precision
 
 __all__ = ["AdamWR"]
@@ -169,6 +170,12 @@ class AdamWR(keras.optimizers.Optimizer):
         updates = self._cycle_updates
         variable = updates if isinstance(updates, keras.Variable) else updates.variable
         self._cycle_is_known = bool(ops.convert_to_numpy(variable) > 0)
+
+    def __repr__(self) -> str:
+        settings = settings_of(self)
+        if settings["eta_max"] == settings["learning_rate"]:
+            settings["eta_max"] = None
+        return call_of(self, settings)
 
     def get_config(self) -> dict[str, Any]:
         """The settings from which `from_config` makes the same optimizer."""

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_sgdr._checks import at_least, require
+from keras_sgdr._text import call_of, settings_of
 from keras_sgdr.schedules.exact import check_held
 
 __all__ = ["PyTorchSGD"]
@@ -96,6 +97,9 @@ class PyTorchSGD(keras.optimizers.Optimizer):
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         # The base class would decay the variables themselves, decoupled; here it is part of the gradient.
         del variables
+
+    def __repr__(self) -> str:
+        return call_of(self, settings_of(self))
 
     def get_config(self) -> dict[str, Any]:
         """The settings from which `from_config` makes the same optimizer."""

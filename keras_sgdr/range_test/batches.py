@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import keras
@@ -18,8 +18,14 @@ __all__ = ["Batch", "build", "given_as_in_fit", "repeated", "shuffled"]
 Batch: TypeAlias = Any
 
 
-def repeated(batches: Iterable[Any]) -> Iterator[Any]:
+def repeated(batches: Any) -> Iterator[Any]:
     """The batches, begun again whenever they end."""
+    if isinstance(batches, np.ndarray) or keras.ops.is_tensor(batches):
+        raise invalid(
+            "`data` must be a tuple of arrays, or batches.",
+            f"one array of shape {tuple(batches.shape)}",
+            "Pass `(x, y)`, or `(x,)` to a model whose loss needs no targets.",
+        )
     while True:
         batch = None
         for batch in batches:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sgdr._checks import integer, require
+from keras_sgdr._text import call_of
 from keras_sgdr.schedules.exact import FloatArray, nearest, position, tidy, updates_of_fit
 
 __all__ = ["MOST_CYCLES", "Cycle", "Schedule"]
@@ -21,7 +22,7 @@ __all__ = ["MOST_CYCLES", "Cycle", "Schedule"]
 MOST_CYCLES = 100_000  # That are counted at once, in about a second.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cycle:
     """A cycle (the paper's run): from a restart to the next."""
 
@@ -46,6 +47,9 @@ class Cycle:
     def end(self) -> Fraction:
         """Where it ends, in epochs, exact."""
         return self.start + self.length
+
+    def __repr__(self) -> str:
+        return call_of(self)
 
 
 class Schedule(ABC):

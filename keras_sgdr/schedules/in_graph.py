@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_sgdr._checks import integer, require, whole
+from keras_sgdr._text import call_of
 from keras_sgdr.schedules.exact import Epochs, check_precision
 from keras_sgdr.schedules.peaks import Rates
 from keras_sgdr.schedules.step_decay import StepDecay
@@ -142,6 +143,9 @@ class SGDRSchedule(keras.optimizers.schedules.LearningRateSchedule):
             rates = rates_of_updates(self._grid, number * _BLOCK + np.arange(_BLOCK)).tolist()
             self._block = number, rates  # At once: another thread may be reading.
         return rates[update % _BLOCK]
+
+    def __repr__(self) -> str:
+        return call_of(self, {name: getattr(self.restarts, name) for name in self.restarts.get_config()})
 
     def get_config(self) -> dict[str, Any]:
         return {**self.restarts.get_config(), "steps_per_epoch": self.steps_per_epoch, "name": self.name}

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sgdr._checks import integer, one_of, require
+from keras_sgdr._text import aligned, call_of
 from keras_sgdr.schedules import planning
 from keras_sgdr.schedules.base import Cycle, Schedule
 from keras_sgdr.schedules.exact import (
@@ -66,7 +67,7 @@ def rates_of_updates(grid: CycleGrid, k: IntArray) -> FloatArray:
     return rates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WarmRestarts(Schedule):
     """SGDR: cosine annealing with warm restarts.
 
@@ -209,6 +210,9 @@ class WarmRestarts(Schedule):
         is_run = index >= 0 and (self._boundaries.n_cycles is None or index < self._boundaries.n_cycles)
         return self._boundaries.cycle(index) if is_run else None
 
+    def __repr__(self) -> str:
+        return call_of(self)
+
     def _ends(self) -> Iterator[tuple[int, int]]:
         return self._boundaries.ends()
 
@@ -288,6 +292,4 @@ class Plan(tuple[WarmRestarts, ...]):
         return [planning.cells(schedule._boundaries) for schedule in self]
 
     def __str__(self) -> str:
-        rows = [planning.HEADINGS, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return aligned([planning.HEADINGS, *self.rows])

@@ -61,11 +61,10 @@ class SnapshotEnsemble:
     def __init__(
         self, manifest: Manifest, model: Any, members: Sequence[Snapshot], *, from_logits: bool | None = None
     ) -> None:
-        rule = "An ensemble must have members with a share."
         files = [member.file for member in members]
-        fix = "Pass a folder with the snapshots of a complete cycle."
         if not any(member.weight > 0 for member in members):
-            raise invalid(rule, f"snapshots={files} in {str(manifest.directory)!r}", fix)
+            rule, received = "An ensemble must have members with a share.", f"{files} in {str(manifest.directory)!r}"
+            raise invalid(rule, f"snapshots={received}", "Pass a folder with the snapshots of a complete cycle.")
         rule, fix = "The members of an ensemble must be of different cycles.", "Pass each once, with a larger `weight`."
         require(len({member.cycle for member in members}) == len(members), rule, "snapshots", files, fix)
         self._manifest = manifest
@@ -131,6 +130,11 @@ class SnapshotEnsemble:
         for member in chosen:
             manifest.path(member)
         return cls(manifest, model, chosen, from_logits=from_logits)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} of the cycles {[m.cycle for m in self.members]} in '{self._manifest.directory}'>"
+        )
 
     @property
     def shares(self) -> list[float]:
@@ -259,11 +263,9 @@ class SnapshotEnsemble:
         integer("batch_size", batch_size, "Pass the number of samples in a batch.")
         for _ in self._members():
             outputs = self.model.predict(x, batch_size=int(batch_size), verbose=0)
-            rule = "A model must give as many outputs as it is given samples."
+            rule = f"A model must give as many outputs as it is given samples, here {samples}."
             fix = "Predict without a distribution strategy."
-            require(
-                set(rows(outputs)) == {samples}, rule, "outputs", rows(outputs), f"There are {samples} samples. {fix}"
-            )
+            require(set(rows(outputs)) == {samples}, rule, "outputs", rows(outputs), fix)
             yield outputs
 
     def _measure(self, taken: Any, targets: Targets, batch_size: int) -> tuple[Measured, Array | None]:

@@ -36,13 +36,15 @@ TUNED = ((1, 2), (10, 2), (50, 1), (100, 1), (200, 1))
 MOST_SEEDS = 100_000
 
 
-def compared_schedules(eta_max: float, epochs: int, T_0: Epochs = 10, T_mult: Epochs = 2) -> dict[str, Schedule]:
+def compared_schedules(
+    eta_max: float, epochs: int, T_0: Epochs | None = None, T_mult: Epochs = 2
+) -> dict[str, Schedule]:
     """Step decay, SGDR, and the controls: one cosine over the whole budget, and a constant rate.
 
     Args:
         eta_max: Learning rate with which each of them begins.
         epochs: The budget. Step decay drops once, after 60 % of it: after 60 of 100 epochs.
-        T_0: SGDR's first cycle, in epochs.
+        T_0: SGDR's first cycle, in epochs. None: a tenth of the budget, at least one epoch.
         T_mult: Growth of its cycles.
 
     Returns:
@@ -53,6 +55,7 @@ def compared_schedules(eta_max: float, epochs: int, T_0: Epochs = 10, T_mult: Ep
     """
     integer("epochs", epochs, "Pass the epochs of a run, such as epochs=100.", most=MOST_UPDATES)
     step_size = max(1, round(0.6 * epochs))
+    T_0 = max(1, round(0.1 * epochs)) if T_0 is None else T_0
     return {
         f"step decay ({step_size}, 0.1)": StepDecay(eta_max, step_size=step_size, gamma=0.1),
         **tuning_schedules(eta_max, [(T_0, T_mult)]),

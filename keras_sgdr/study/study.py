@@ -113,6 +113,11 @@ class Study:
         )
         self.store = Store(folder, self.spec)
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        runs = f"{len(spec.schedules)} schedules, {len(spec.seeds)} seeds, {spec.epochs} epochs"
+        return f"<{type(self).__name__} of {runs}, in {str(self.store.folder)!r}>"
+
     def run(
         self,
         jobs: int = 1,

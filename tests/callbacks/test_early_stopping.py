@@ -101,13 +101,12 @@ def test_a_second_fit_begins_anew() -> None:
     assert (stopping.best_cycle, stopping.stopped_cycle) == (2, 3)
 
 
-def test_a_cycle_without_the_metric_is_not_judged_and_said_so() -> None:
+def test_cycles_without_the_metric_are_not_judged_and_said_so_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", category=UserWarning)
         train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), CycleEarlyStopping(), epochs=2)
     assert [str(one.message).split(", so")[0] for one in caught] == [
-        f"`monitor` must be a metric of a cycle's end. Received: monitor='val_loss', which cycle {number} lacks"
-        for number in (1, 2)
+        "`monitor` must be a metric of a cycle's end. Received: monitor='val_loss', which cycle 1 lacks"
     ]
 
 

@@ -17,7 +17,7 @@ from keras_sgdr.optimizers import AdamWR
 from tests.support.examples import SMALL, is_picture, run, run_example
 
 # Cycles of 1 and 2 epochs.
-OPTIONS = ["--output", "run", "--T_0", "1", "--eta_max", "0.005", *SMALL]
+OPTIONS = ["--output", "run", "--weights", "none", "--T_0", "1", "--eta_max", "0.005", *SMALL]
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,7 @@ class TestRun:
         assert [float(rows[index]["val_loss"]) for index in (0, 2)] == [row["val_loss"] for row in summary["cycles"]]
 
     def test_pictures_are_drawn(self, folder: Path, printed: str) -> None:
-        assert is_picture(folder / "run" / "learning_rate.png")
-        assert is_picture(folder / "run" / "loss.png")
+        assert is_picture(folder / "run" / "training.png")
 
     def test_saved_model_loads_without_keras_sgdr(self, folder: Path, printed: str) -> None:
         lines = [
@@ -101,7 +100,7 @@ def test_adamwr(tmp_path: Path) -> None:
     # The decay of each cycle, at four updates an epoch: 0.04 / sqrt(4) and 0.04 / sqrt(8).
     rows = [line.split() for line in printed.splitlines()]
     assert [row[6] for row in rows if row[2:3] == ["to"]] == ["0.02", "0.014"]
-    names = {"history.csv", "learning_rate.png", "loss.png", "summary.json", "model.keras"}
+    names = {"history.csv", "training.png", "summary.json", "model.keras"}
     assert {file.name for file in (tmp_path / "run").iterdir()} == names
     optimizer = keras.saving.load_model(tmp_path / "run" / "model.keras").optimizer
     assert type(optimizer) is AdamWR
@@ -125,3 +124,19 @@ def test_optimizer_has_the_peak_as_its_rate(name: str, kind: Any) -> None:
 def test_a_folder_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must hold the subfolders train/ants"):
         finetune_ants_bees.main(finetune_ants_bees.Options(data=tmp_path, output=tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_without_images_and_weights_a_small_network_learns_drawn_insects(tmp_path: Path) -> None:
+    printed = run_example(tmp_path, "finetune_ants_bees.py", "--output", "run", resnet=True)
+    assert "Neither images nor weights" in printed
+    assert "13 epochs to go: at most" in printed
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["options"]["network"], summary["data"]["source"]) == ("small", "drawn insects")
+    assert summary["cycles"][-1]["val_accuracy"] > 0.9
+    assert is_picture(tmp_path / "run" / "training.png")
+
+
+def test_no_epochs_are_refused_before_anything_is_read() -> None:
+    with pytest.raises(ValueError, match=r"`epochs` must be a positive integer. Received: epochs=0. Pass epochs=14"):
+        finetune_ants_bees.main(finetune_ants_bees.Options(epochs=0))

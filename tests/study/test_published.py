@@ -20,7 +20,7 @@ TRAINING, VALIDATION = 244, (70, 83)
 
 def published(preset: Any, compare: Any, monkeypatch: pytest.MonkeyPatch) -> Study:
     records = STUDIES / preset / "records"
-    options = Options(preset=preset, compare=compare, records=records, weights=None)
+    options = Options(preset=preset, compare=compare, records=records, weights="none")
     labels = np.repeat([0, 1], VALIDATION)
     images = (np.zeros((len(labels), 1, 1, 3), np.uint8), labels)
     study = make_study(options, (np.zeros((TRAINING, 1, 1, 3), np.uint8), np.zeros(TRAINING, int)), images)

@@ -42,7 +42,7 @@ def test_default_schedules_begin_alike_and_fill_the_budget(tmp_path: Path) -> No
     assert point_study(tmp_path, eta_max=0.2).spec.schedules == compared_schedules(0.2, EPOCHS)
     assert list(compared_schedules(0.1, 100)) == ["step decay (60, 0.1)", "SGDR (10, 2)", "one cosine", "constant"]
     assert next(iter(compared_schedules(0.1, 30))) == "step decay (18, 0.1)"
-    assert [schedule.cycle_ends(30) for schedule in compared_schedules(0.1, 30).values()] == [[], [10, 30], [30], []]
+    assert [schedule.cycle_ends(30) for schedule in compared_schedules(0.1, 30).values()] == [[], [3, 9, 21], [30], []]
     for schedule in compared_schedules(0.1, 30).values():
         assert schedule(0.0) == 0.1
     assert compared_schedules(0.1, 9, T_0=3, T_mult=2)["SGDR (3, 2)"].cycle_ends(9) == [3, 9]
