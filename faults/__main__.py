@@ -47,12 +47,12 @@ JOBS = (
     Job("study_kills", "torch", 300),
     Job("arguments", "torch", 600),
     Job("reference_arguments", "torch", 300),
-    Job("weight_files", "torch", 300),
-    Job("other_files", "torch", 300),
+    Job("weight_files", "torch", 600),
+    Job("other_files", "torch", 600),
     Job("images", "torch", 300),
     Job("commands", "torch", 300),
     Job("full_disk", "torch", 300),
-    Job("two_writers", "torch", 300),
+    Job("two_writers", "torch", 600),
     Job("clusters", "torch", 600),
 )
 
@@ -86,7 +86,8 @@ def main(given: Sequence[str] | None = None) -> int:
             found[job] = trials
     output = options.output or (None if options.short else PUBLISHED)
     if output is not None:
-        report.write(output, machine, [each for job in chosen for each in found[job]], options.seed)
+        made = {f"{job.part} {job.backend}": trials for job, trials in found.items()}
+        report.write(output, machine, made, options.seed)
     count = sum(len(each.faults) for trials in found.values() for each in trials)
     tried = sum(each.tried for trials in found.values() for each in trials)
     print(f"{tried} trials, {count} faults, {time.perf_counter() - began:.0f} s in all.")

@@ -254,7 +254,6 @@ def of_ensembles() -> list[Words]:
         *(["--n_members", value] for value in ("1", "-1", "x", HUGE)),
         ["--select", "some"],
         ["--select", "last", "--n_members", "3"],
-        ["-o", "folder/within/no/predictions.npy"],
         ["-o", "file/predictions.npy"],
         ["-o", "folder.npy"],
         ["--unknown"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.machine import Machine
@@ -15,18 +15,19 @@ __all__ = ["table", "write"]
 BEGIN, END = "<!-- tried -->", "<!-- end of tried -->"
 
 
-def write(path: Path, machine: Machine, trials: Sequence[Trials], seed: int) -> None:
-    """Write the file, and the tables of the page beside it.
+def write(path: Path, machine: Machine, trials: Mapping[str, Sequence[Trials]], seed: int) -> None:
+    """Write the file, in which the jobs that were not run keep their trials, and the tables of the page beside it.
 
     Args:
         path: File of JSON.
         machine: Where it was tried.
-        trials: What was tried.
+        trials: What was tried, by the name of the job.
         seed: Of everything that was random.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = [dataclasses.asdict(each) for each in trials]
-    content = {"hardware": machine.hardware, "versions": machine.versions, "seed": seed, "trials": entries}
+    kept = json.loads(path.read_text())["trials"] if path.is_file() else {}
+    made = {job: [dataclasses.asdict(one) for one in each] for job, each in trials.items()}
+    content = {"hardware": machine.hardware, "versions": machine.versions, "seed": seed, "trials": {**kept, **made}}
     path.write_text(json.dumps(content, indent=1) + "\n")
     page = path.with_suffix(".md")
     text = page.read_text() if page.is_file() else f"# Reliability\n\n{BEGIN}\n{END}\n"
@@ -37,7 +38,7 @@ def write(path: Path, machine: Machine, trials: Sequence[Trials], seed: int) -> 
 
 def table(content: dict[str, object]) -> str:
     """The tables of a file's content, as Markdown: what was tried, and the faults that were found."""
-    trials = [Trials(**entry) for entry in content["trials"]]  # type: ignore[attr-defined]
+    trials = [Trials(**entry) for job in content["trials"].values() for entry in job]  # type: ignore[attr-defined]
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())  # type: ignore[attr-defined]
     lines = [
         f"{content['hardware']['cpu']}, {content['hardware']['cores']} cores; {versions}; seed {content['seed']}.",  # type: ignore[index]

@@ -48,7 +48,7 @@ def trials(settings: Settings) -> Iterator[Trials]:
     found = Trials("Two studies begun at once in one folder of runs", settings.backend)
     with tempfile.TemporaryDirectory() as name:
         expected = None
-        for number in range(settings.count(20, 2)):
+        for number in range(settings.count(10, 2)):
             folder = Path(name, str(number))
             found.tried += 1
             statuses = both(lambda folder=folder: point_study(folder).run(progress=False))  # type: ignore[misc]

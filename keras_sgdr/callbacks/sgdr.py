@@ -143,7 +143,7 @@ class SGDR(keras.callbacks.Callback):
 
     @property
     def cycles(self) -> CycleRows:
-        """During and after training a dict for each cycle that was run, rates of the first optimizer: see `CycleRows`."""
+        """During and after training a dict for each cycle that was run, with rates of the first optimizer."""
         return CycleRows() if self._training is None else self._training.rows
 
     @property

@@ -1,8 +1,7 @@
 """Ensembles of snapshots: one model in memory, the weights of its members from disk in turn.
 
-Huang et al., "Snapshot Ensembles: Train 1, get M for free", ICLR 2017, arXiv 1704.00109: the mean of the members'
-probabilities. Averaging the weights instead, with BatchNorm's statistics taken anew: Izmailov et al., "Averaging
-Weights Leads to Wider Optima and Better Generalization", UAI 2018, arXiv 1803.05407.
+The mean of the members' probabilities: Huang et al., "Snapshot Ensembles", ICLR 2017, arXiv 1704.00109. Averaging the
+weights, with BatchNorm's statistics taken anew: Izmailov et al., "Averaging Weights", UAI 2018, arXiv 1803.05407.
 """
 
 from __future__ import annotations
@@ -122,8 +121,8 @@ class SnapshotEnsemble:
             chosen = manifest.best(limit) if select == "best" else manifest.last(limit)
         chosen = sorted(chosen, key=lambda member: member.cycle)
         if weights is not None:
-            several = np.shape(weights) == (len(chosen),)
-            valid = several and all(is_number(w) and w >= 0 for w in weights) and any(w > 0 for w in weights)
+            fit = np.shape(weights) == (len(chosen),)
+            valid = fit and all(is_number(w) and w >= 0 for w in weights) and any(weights)
             rule = f"`weights` must be numbers, 0 or more and not all 0, one for each of the {len(chosen)} members."
             require(valid, rule, "weights", weights, "Pass the members' shares in the order of their cycles.")
             chosen = [replace(member, weight=float(w)) for member, w in zip(chosen, weights, strict=True)]
@@ -263,8 +262,7 @@ class SnapshotEnsemble:
         integer("batch_size", batch_size, "Pass the number of samples in a batch.")
         for _ in self._members():
             outputs = self.model.predict(x, batch_size=int(batch_size), verbose=0)
-            rule = f"A model must give as many outputs as it is given samples, here {samples}."
-            fix = "Predict without a distribution strategy."
+            rule, fix = f"A model must give {samples} outputs for so many samples.", "Predict without a strategy."
             require(set(rows(outputs)) == {samples}, rule, "outputs", rows(outputs), fix)
             yield outputs
 

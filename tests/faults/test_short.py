@@ -22,7 +22,7 @@ def test_nothing_breaks_it(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert output.with_suffix(".md").is_file()
-    trials = json.loads(output.read_text())["trials"]
+    trials = [each for job in json.loads(output.read_text())["trials"].values() for each in job]
     assert [each["what"] for each in trials if not each["tried"]] == []
     # A study that is killed has the table of one that is not.
     (studies,) = (each for each in trials if each["what"] == "SIGKILL of a study")

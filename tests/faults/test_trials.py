@@ -59,11 +59,12 @@ def test_the_page_has_a_row_for_what_was_tried_and_names_each_fault(tmp_path: Pa
     page.write_text(f"Before.\n{report.BEGIN}\nold\n{report.END}\nAfter.\n")
     machine = Machine({"cpu": "A processor", "cores": 2, "gpus": []}, {"keras": "3"})
     good, bad = Trials("kills", "jax", 3), Trials("files", "", 5, 4, [("hung", "a.pth", "after 2 s")])
-    report.write(tmp_path / "reliability.json", machine, [good], 0)
+    report.write(tmp_path / "reliability.json", machine, {"kills jax": [good]}, 0)
     assert "| kills | jax | 3 | 0 | 0 |  |" in page.read_text()
     assert "No fault was found" in page.read_text()
-    report.write(tmp_path / "reliability.json", machine, [good, bad], 0)
+    report.write(tmp_path / "reliability.json", machine, {"files": [bad]}, 0)
     text = page.read_text()
+    assert "| kills | jax | 3 | 0 | 0 |  |" in text
     assert text.startswith("Before.\n")
     assert text.endswith("\nAfter.\n")
     assert "old" not in text
