@@ -1,7 +1,7 @@
 """Hooks of MkDocs: pages of the site that lie beside docs/, and links that hold in the checkout and on the site.
 
-The README's links are absolute, so that they hold on an index page. Here they are made relative again, so that the strict
-build follows them.
+The README's links are absolute, so that they hold on an index page. Here they are made relative again, so that the
+strict build follows them.
 """
 
 from __future__ import annotations
