@@ -1,7 +1,7 @@
 """Running the pages of the documentation as a reader does: Python blocks and command lines, one after another.
 
-`python -m tests.support.pages PAGE` runs one in the present folder, on the backend of this process. A Python block whose
-first line is a comment such as `# On JAX` is run on that backend alone.
+`python -m tests.support.pages PAGE` runs one in the present folder, on the backend of this process. A Python block
+whose first line is a comment such as `# On JAX` is run on that backend alone.
 """
 
 from __future__ import annotations
