@@ -19,7 +19,7 @@ from tests.support.pages import CHECKOUT, PAGES, backends_of, is_target, run_pag
 README = CHECKOUT / "README.md"
 GUIDE = CHECKOUT / "docs" / "guide"
 # They train for longer than the others.
-LONG = {"recipes", "study"}
+LONG = {"recipes", "snapshots", "study"}
 SITES = r"github\.com/keras-sgdr/keras-sgdr/(?:blob|tree)|raw\.githubusercontent\.com/keras-sgdr/keras-sgdr"
 REPOSITORY = rf"https://(?:{SITES})/main/"
 

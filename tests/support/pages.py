@@ -6,6 +6,7 @@ whose first line is a comment such as `# On JAX` is run on that backend alone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -83,7 +84,12 @@ def run_command(line: str) -> None:
         case [] | ["git", "clone", "https://github.com/keras-sgdr/keras-sgdr"] | ["cd", "keras-sgdr"]:
             pass
         case ["keras-sgdr", *arguments]:
-            cli.run(arguments)
+            with (
+                contextlib.suppress(SystemExit)
+                if arguments[-1] in ("--version", "--help")
+                else contextlib.nullcontext()
+            ):
+                cli.run(arguments)
         case ["make", *arguments]:
             assert is_target(next(word for word in arguments if "=" not in word)), line
         case ["pip", "install", *packages]:
