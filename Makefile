@@ -23,7 +23,7 @@ DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
 .PHONY: help test test-all $(SUITES) coverage demo lint parity bench faults bench-gpu test-gpu ensembles study-laptop study-paper figures \
-	notebook wheel clean
+	docs notebook wheel clean
 
 help:
 	@echo "make test      the tests of the three backends and of parity: ten minutes of processor time"
@@ -34,6 +34,7 @@ help:
 	@echo "make parity    measures parity and writes docs/parity.md"
 	@echo "make bench     times beside those of the alternatives, and writes docs/benchmarks.md: 25 minutes"
 	@echo "make faults    tries to break everything, and writes docs/reliability.md: 20 minutes"
+	@echo "make docs      builds the site of the guide into site/; a link that leads nowhere fails"
 	@echo "make bench-gpu the same on a GPU, in eight minutes; installs nothing: PYTHON=python3"
 	@echo "make study-laptop  the study of docs/study in small; make study-paper: the original experiment, for days"
 	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
@@ -122,6 +123,10 @@ figures: $(STUDY) runs/demo/summary.json
 runs/demo/summary.json:
 	$(MAKE) demo
 
+# Not part of `dev`: nothing else needs it.
+docs: .venv/docs
+	$(PYTHON) -m mkdocs build --strict
+
 notebook: $(DEV)
 	$(PYTHON) examples/make_notebook.py
 
@@ -129,11 +134,12 @@ wheel: $(DEV)
 	$(PYTHON) -m build --wheel
 
 clean:
-	rm -rf .venv build dist runs .jax_cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist runs site .jax_cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/study: EXTRAS := tensorflow,study
 $(DEV): EXTRAS := dev
-.venv/study $(DEV): pyproject.toml | .venv/bin/python
+.venv/docs: EXTRAS := docs
+.venv/study $(DEV) .venv/docs: pyproject.toml | .venv/bin/python
 	$(PYTHON) -m pip install --quiet --editable ".[$(EXTRAS)]"
 	touch $@
 

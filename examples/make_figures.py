@@ -35,11 +35,11 @@ class Options:
     run: Path = Path("runs", "demo")
     """Output folder of examples/finetune_ants_bees.py, as from `make demo`."""
     output: Path = Path("docs", "figures")
-    """Folder for schedules.png, figure_1.png and finetune.png."""
+    """Folder for anatomy.png, schedules.png, figure_1.png and finetune.png."""
 
 
 def main(options: Options) -> None:
-    """Draw `schedules.png` and `figure_1.png`, which need no training, and `finetune.png` from the files of a run.
+    """Draw `anatomy.png`, `schedules.png` and `figure_1.png`, which need no training, and `finetune.png` of a run.
 
     Raises:
         FileNotFoundError: If the run has no `summary.json`.
@@ -50,9 +50,38 @@ def main(options: Options) -> None:
             "summary.json. Run `make demo` first."
         )
     options.output.mkdir(parents=True, exist_ok=True)
+    anatomy().savefig(options.output / "anatomy.png", dpi=150)
     schedules().savefig(options.output / "schedules.png", dpi=150)
     figure_1().savefig(options.output / "figure_1.png", dpi=150)
     finetune(options.run).savefig(options.output / "finetune.png", dpi=150)
+
+
+def anatomy() -> Figure:
+    """One curve, with the four values that make it: `T_0`, `T_mult`, `eta_max`, `eta_min`."""
+    eta_max, eta_min = 0.1, 0.01
+    restarts = WarmRestarts(T_0=10, T_mult=2, eta_max=eta_max, eta_min=eta_min)
+    epochs = restarts.epochs_for(3)
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    panel = figure.subplots()
+    plot_learning_rate(restarts, epochs, panel)
+    for value, name in ((eta_max, "eta_max"), (eta_min, "eta_min")):
+        panel.axhline(value, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+        panel.annotate(f"{name} = {value:g}", (epochs, value), (8, 0), textcoords="offset points", va="center")
+    lengths = ("T_0 = 10", "T_mult T_0 = 20", "T_mult² T_0 = 40")
+    begin = 0.0
+    for end, length in zip(restarts.cycle_ends(epochs), lengths, strict=True):
+        both = {"arrowstyle": "<->", "color": "0.3", "shrinkA": 0, "shrinkB": 0}
+        panel.annotate("", (begin, 1.14 * eta_max), (float(end), 1.14 * eta_max), arrowprops=both)
+        panel.text((begin + float(end)) / 2, 1.17 * eta_max, length, ha="center", va="bottom")
+        begin = float(end)
+    first = float(restarts.cycle_ends(epochs)[0])
+    arrow = {"arrowstyle": "->", "color": "0.3"}
+    panel.annotate("warm\nrestart", (first, 0.6 * eta_max), (first + 1.5, 0.25 * eta_max), arrowprops=arrow)
+    panel.set_ylim(0, 1.32 * eta_max)
+    panel.set_yticks([0, eta_max / 2, eta_max])
+    panel.set_xlim(0, epochs + 0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def schedules() -> Figure:

@@ -98,7 +98,7 @@ def test_needs_only_keras_and_numpy(metadata: Message) -> None:
 
 
 def test_offers_the_extras_that_the_documentation_names(metadata: Message) -> None:
-    extras = {"tensorflow", "gpu", "jax", "torch", "plot", "study", "ray", "dask", "dev"}
+    extras = {"tensorflow", "gpu", "jax", "torch", "plot", "study", "ray", "dask", "docs", "dev"}
     assert extras == set(metadata.get_all("Provides-Extra", []))
 
 

@@ -1,60 +1,121 @@
-"""The Python blocks of the README run, one after another, with a small network and few drawn images."""
+"""The README and the guide: their Python blocks and command lines run, their links lead somewhere."""
 
 from __future__ import annotations
 
+import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import matplotlib as mpl
 import pytest
 
-from keras_sgdr.data import ants_bees, drawn_insects
+import keras_sgdr
+from tests.support.pages import CHECKOUT, PAGES, backends_of, is_target, run_page
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-README = (CHECKOUT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-def backbone(include_top: bool, pooling: str) -> keras.Model:
-    """In place of `keras.applications.ResNet50`."""
-    layers = [keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, 2), keras.layers.BatchNormalization()]
-    return keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D()])
+README = CHECKOUT / "README.md"
+GUIDE = CHECKOUT / "docs" / "guide"
+# They train for longer than the others.
+LONG = {"recipes", "snapshots", "study"}
+SITES = r"github\.com/keras-sgdr/keras-sgdr/(?:blob|tree)|raw\.githubusercontent\.com/keras-sgdr/keras-sgdr"
+REPOSITORY = rf"https://(?:{SITES})/main/"
 
 
-@pytest.fixture
-def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The names that a reader has who begins at the top of the README."""
+def parametrized(page: Path) -> object:
+    return pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in LONG else [])
+
+
+@pytest.mark.parametrize("page", [parametrized(page) for page in PAGES])
+def test_blocks_and_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
-    monkeypatch.setattr(keras.applications, "ResNet50", backbone)
-    monkeypatch.setattr(ants_bees, "load_data", lambda image_size=16: drawn_insects(32, 16, image_size=16))
-    fit = keras.Model.fit
-    monkeypatch.setattr(
-        keras.Model, "fit", lambda self, *args, **options: fit(self, *args, **{"verbose": 0, **options})
-    )
-    return {}
-
-
-def test_quick_start_runs(namespace: dict[str, Any]) -> None:
-    exec(compile(BLOCKS[0], "README.md", "exec"), namespace)
-    assert [cycle["length"] for cycle in namespace["sgdr"].cycles] == [2, 4, 8]
+    names = run_page(page)
+    if page == README:
+        assert [cycle["length"] for cycle in names["sgdr"].cycles] == [2, 4, 8]
+        assert (tmp_path / "learning_rate.png").is_file()
 
 
 @pytest.mark.slow
-def test_all_blocks_run(namespace: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    *blocks, study = BLOCKS
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
-    assert [cycle["length"] for cycle in namespace["sgdr"].cycles][:2] == [10, 20]
-    # The table of the plan stands in the README too.
-    (table,) = re.findall(r"((?:    .*\n)+)\nThe test trains", README)
-    assert re.sub("^    ", "", table, flags=re.MULTILINE).strip() in capsys.readouterr().out
-    compile(study, "README.md", "exec")
+@pytest.mark.parametrize(
+    ("page", "backend"), [(page, backend) for page in PAGES for backend in sorted(backends_of(page))]
+)
+def test_blocks_of_a_backend_run_on_it(page: Path, backend: str, tmp_path: Path) -> None:
+    if backend == keras.config.backend():
+        pytest.skip("Run above.")
+    environment = os.environ | {"KERAS_BACKEND": backend, "MPLBACKEND": "Agg", "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "tests.support.pages", str(page)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (CHECKOUT / link).exists()] == []
+def test_a_table_in_the_readme_is_what_is_printed() -> None:
+    table = str(keras_sgdr.WarmRestarts.plan(epochs=70, n_cycles=3))
+    for page in (README, GUIDE / "choosing.md"):
+        assert "\n".join(f"    {line}" for line in table.splitlines()) in page.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_and_targets_are_there(page: Path) -> None:
+    """`make docs` follows what is on the site; this the rest, such as source code."""
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    absolute = [link[found.end() :] for link in links if (found := re.match(REPOSITORY, link))]
+    relative = [page.parent / link.partition("#")[0] for link in links if not re.match("https?:|#", link)]
+    if page == README:
+        assert not relative, "On an index page a relative link leads nowhere."
+    assert [str(path) for path in (*relative, *(CHECKOUT / link for link in absolute)) if not path.exists()] == []
+    assert [name for name in re.findall(r"`make ([\w-]+)", text) if not is_target(name)] == []
+
+
+def test_each_page_of_the_guide_is_in_the_navigation() -> None:
+    navigation = (CHECKOUT / "mkdocs.yml").read_text()
+    pages = [str(path.relative_to(CHECKOUT / "docs")) for path in PAGES if path != README]
+    assert len(pages) > 8
+    assert [page for page in pages if page not in navigation] == []
+
+
+def texts(node: ast.expr) -> str:
+    """The text of an expression, with `…` for what is inserted."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(texts(value) for value in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+
+
+def messages() -> list[tuple[Path, str]]:
+    """Of errors and warnings the text that says the rule, by module; those that are written in the call."""
+    found = []
+    for path in Path(keras_sgdr.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in {"invalid", "SnapshotError", "warn"} and node.args:
+                found.append((path, texts(node.args[0])))
+    return found
+
+
+def explained() -> list[str]:
+    """The messages of the page on troubleshooting."""
+    rows = re.findall(r"^\| (.+?) \| .+ \|$", (GUIDE / "troubleshooting.md").read_text(), re.MULTILINE)
+    return [row for row in rows if row != "message"]
+
+
+def test_each_message_that_is_explained_is_one_of_the_package() -> None:
+    trees = [ast.parse(path.read_text()) for path in Path(keras_sgdr.__file__).parent.rglob("*.py")]
+    every = "\n".join(texts(node) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.expr))
+    parts = {part.strip() for message in explained() for part in message.split("…") if len(part.strip()) > 2}
+    assert [part for part in sorted(parts) if part not in every] == []
+
+
+def test_each_message_of_a_training_is_explained() -> None:
+    """Of callbacks, the range test and snapshots, beyond those of arguments that are out of range."""
+    folders = {"callbacks", "range_test", "snapshots"}
+    rules = {
+        re.split(r" Received: | That cycle", text)[0]
+        for path, text in messages()
+        if path.parent.name in folders and text.strip("…")
+    }
+    assert len(rules) > 40
+    known = explained()
+    assert [rule for rule in sorted(rules) if not any(message.rstrip("…. ") in rule for message in known)] == []
