@@ -88,9 +88,8 @@ class Trials:
         Args:
             name: Of this trial, by which a fault is reported.
             action: What to do. It raises `Fault` where it finds one.
-            within: Seconds.
-            names: What the error must name, such as the file. Windows of text are compared by their end, since paths
-                may be resolved.
+            within: Seconds of processor time.
+            names: What the error must name, such as the file.
 
         Returns:
             What `action` returns; None if it raised.
@@ -127,15 +126,22 @@ class Trials:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `Hung` after so long, as soon as Python's own code runs again: a job has a limit, too."""
+    """Raise `Hung` after so many seconds of processor time, so that other load on the machine does not count.
+
+    After twenty times as long on the clock too. It is raised as soon as Python's own code runs again: a job has a limit
+    of its own.
+    """
 
     def ring(*_: object) -> None:
         raise Hung
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    clocks = (signal.SIGPROF, signal.ITIMER_PROF, 1), (signal.SIGALRM, signal.ITIMER_REAL, 20)
+    before = [signal.signal(number, ring) for number, _, _ in clocks]
+    for _, timer, factor in clocks:
+        signal.setitimer(timer, factor * seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(clocks, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)

@@ -170,6 +170,8 @@ def plot_run(
         ImportError: If matplotlib is not installed.
         ValueError: If the history lacks a loss or an accuracy.
     """
+    rule, fix = "`schedule` must be a schedule.", "Pass that of the callback, `sgdr.schedule`."
+    require(isinstance(schedule, Schedule), rule, "schedule", schedule, fix)
     figure: Figure = load("matplotlib.figure", "Drawing").Figure(figsize=(8, 7.5), layout="constrained")
     rate, loss, accuracy = figure.subplots(3, 1, sharex=True)
     plot_learning_rate(schedule, epochs, rate, steps_per_epoch=steps_per_epoch)

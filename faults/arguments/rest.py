@@ -17,7 +17,7 @@ from faults.arguments.training import fit, folder, samples, small_model
 from faults.trials import Fault
 from keras_sgdr import SGDR, RangeTest, SnapshotCheckpoint, SnapshotEnsemble
 from keras_sgdr.models import load_state_dict, randomize_modules, resnet, state_dict
-from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate, plot_range_test
+from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate, plot_range_test, plot_run
 from keras_sgdr.snapshots import Manifest, higher_is_better, scores
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
 
@@ -218,6 +218,18 @@ def targets() -> list[Target]:
             60,
             use_axes,
             {**no_axes, "history": (history, {}, {"loss": []})},
+        ),
+        Target(
+            "plot_run",
+            plot_run,
+            {
+                "history": (history | {"accuracy": [0.5, 0.6, 0.7], "val_accuracy": [0.5, 0.6, 0.6]},),
+                "schedule": (SCHEDULE, DECAY),
+                "epochs": (1, 3),
+                "steps_per_epoch": (1, 100),
+            },
+            60,
+            odd={"history": (history, {}, {"loss": []})},
         ),
         Target(
             "plot_range_test",
