@@ -40,7 +40,8 @@ def test_blocks_and_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("page", "backend"), [(page, backend) for page in PAGES for backend in sorted(backends_of(page))]
+    ("page", "backend"),
+    [pytest.param(page, each, id=f"{page.stem}-{each}") for page in PAGES for each in sorted(backends_of(page))],
 )
 def test_blocks_of_a_backend_run_on_it(page: Path, backend: str, tmp_path: Path) -> None:
     if backend == keras.config.backend():
