@@ -20,6 +20,7 @@ import numpy as np
 import keras_sgdr.optimizers  # noqa: F401  # A model compiled with one of them loads.
 from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr._files import replace_file
+from keras_sgdr._text import aligned
 from keras_sgdr.plotting import STROKES, plot_learning_rate
 from keras_sgdr.schedules import WarmRestarts
 from keras_sgdr.snapshots import Manifest, SnapshotEnsemble
@@ -80,10 +81,7 @@ def snapshots(directory: Path) -> None:
         metrics = [f"{snapshot.metrics[name]:.4f}" if name in snapshot.metrics else "" for name in names]
         rows.append([str(snapshot.cycle), f"{snapshot.epoch:g}", update, f"{snapshot.rate:.3g}", *metrics])
         rows[-1].append(snapshot.file)
-    print(f"{manifest.schedule}\nBest by: {manifest.monitor}\n")
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(f"{manifest.schedule}\nBest by: {manifest.monitor}\n\n{aligned(rows)}")
     for snapshot in manifest.snapshots:
         manifest.path(snapshot)
     print(f"\n{len(manifest.snapshots)} files, whole and unchanged.")

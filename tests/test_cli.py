@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 import shutil
@@ -174,6 +175,21 @@ def test_snapshots(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["3", "3", "3"],
     ]
     assert printed.endswith("3 files, whole and unchanged.\n")
+
+
+def test_many_metrics_of_snapshots_fit_80_columns(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "snapshots", tmp_path / "snapshots")
+    manifest = Manifest.read(tmp_path / "snapshots")
+    names = ["loss", "accuracy", "val_loss", "val_accuracy", "val_top_5_accuracy"]
+    found = [dataclasses.replace(snapshot, metrics=dict.fromkeys(names, 0.5)) for snapshot in manifest.snapshots]
+    dataclasses.replace(manifest, snapshots=found).write()
+    assert main(["snapshots", str(tmp_path / "snapshots")]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(lines).split()
+    assert {"rate", "file", *names, *(snapshot.file for snapshot in found)} <= set(words)
 
 
 def test_ensemble(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import os
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_sgdr._files import replace_file
+from keras_sgdr._text import WIDTH
 from keras_sgdr.environment import environment
 from keras_sgdr.study.results.figures import CAPTIONS
 from keras_sgdr.study.results.intervals import COVERAGE
@@ -26,7 +28,8 @@ from keras_sgdr.study.results.statistics import (
     finite,
     spread,
 )
-from keras_sgdr.study.results.tables import Table, compared, ends, equivalent, places_of, reached, rows_of
+from keras_sgdr.study.results.table import Table
+from keras_sgdr.study.results.tables import compared, ends, equivalent, places_of, reached, rows_of
 from keras_sgdr.study.results.tables import ensembles as gains
 
 if TYPE_CHECKING:
@@ -74,7 +77,8 @@ class Summary:
     notes: list[str]
 
     def __str__(self) -> str:
-        return "\n\n".join(filter(None, [self.headline, *map(str, self.tables), "\n".join(self.notes)]))
+        notes = (textwrap.fill(note, WIDTH) for note in self.notes)
+        return "\n\n".join(filter(None, [textwrap.fill(self.headline, WIDTH), *map(str, self.tables), *notes]))
 
     def markdown(self) -> str:
         """All of it in Markdown."""
