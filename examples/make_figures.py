@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# TensorFlow's log would come before the first line of this script.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
 from matplotlib.figure import Figure

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 # TensorFlow leaves oneDNN off on some processors where it halves the time of a step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Its log would come before the first line of this script, and from every process again. What fails is raised.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np

@@ -10,18 +10,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid, is_number, one_of, require
 from keras_sgdr._optional import load
-from keras_sgdr.range_test import RangeTest
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.schedules.exact import to_fraction
-from keras_sgdr.snapshots import Report, Scores
 
+# Keras is imported by what draws a training, and not at all to draw a schedule.
 if TYPE_CHECKING:
+    import keras
     from matplotlib.axes import Axes
+
+    from keras_sgdr.range_test import RangeTest
+    from keras_sgdr.snapshots import Report
 
 __all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test"]
 
@@ -111,6 +113,8 @@ def plot_history(
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If the history has no such metric.
     """
+    import keras
+
     rule, fix = "`history` must be what `fit` returned, or a dict.", "Pass such as model.fit(...).history."
     require(isinstance(history, keras.callbacks.History | Mapping), rule, "history", history, fix)
     names = list(metrics) if isinstance(metrics, Sequence) else []
@@ -198,6 +202,8 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If there is no such score.
     """
+    from keras_sgdr.snapshots import Scores
+
     *members, ensemble = [
         row._asdict() if isinstance(row, Scores) else row for row in (*report.members, report.ensemble)
     ]

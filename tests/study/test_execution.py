@@ -17,7 +17,7 @@ from keras_sgdr import StepDecay, WarmRestarts
 from keras_sgdr._optional import load
 from keras_sgdr.study.execution import progress_text
 from keras_sgdr.study.spec import Spec
-from keras_sgdr.study.workers import LOCALHOST
+from keras_sgdr.study.workers import LOCALHOST, workers
 from tests.support.addresses import LOCALHOST_OF_RAY, other_addresses
 from tests.support.study_nets import image_study, point_model, point_study
 
@@ -181,6 +181,16 @@ def test_a_run_that_raises_is_recorded_and_the_others_go_on(
         study.run(progress=False)
     assert study.failures.empty
     pd.testing.assert_frame_equal(study.results, serial_points, check_exact=True)
+
+
+@pytest.mark.parametrize("own", [None, "1"])
+def test_processes_hold_back_the_log_of_tensorflow(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if own is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", own)
+    with workers("loky", 2):
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (own or "3")
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == own
 
 
 def test_what_starts_the_processes_must_be_known(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,7 +219,7 @@ def equivalent(metric: str, margin: float, tested: DataFrame, places: int) -> Ta
         )
         for (schedule, epoch), row in rows_of(tested).items()
     ]
-    title = f"{metric}: difference to the baseline, 90 % t interval, and TOST with a margin of {margin:g}"
+    title = f"{metric} minus the baseline: 90 % t interval, TOST with a margin of {margin:g}"
     return Table(title, ("schedule", "epoch", "n", "difference", "p", "equivalent"), rows, keys=2)
 
 
