@@ -244,6 +244,10 @@ class Store:
         files = [(self._path(run, _DONE).is_file(), self._path(run, _FAILED).is_file()) for run in runs]
         return sum(done for done, _ in files), sum(failed for _, failed in files)
 
+    def stopped(self, runs: Iterable[Run]) -> list[Run]:
+        """Which of these runs go on where they were stopped. Reads no file."""
+        return [run for run in runs if self._path(run, _STOPPED).is_file()]
+
     def left(self, runs: Iterable[Run]) -> list[Run]:
         """Which of these runs are neither done nor failed. Reads no file."""
         return [run for run in runs if self.count([run]) == (0, 0)]
