@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,13 +150,24 @@ def main(options: Options) -> None:
         "SGDR against step decay" if options.compare == "step_decay" else "The length of cycles",
         summary,
         study.figures(output / "figures"),
-        options={**dataclasses.asdict(options), **dataclasses.asdict(preset)},
+        options=resolved(options),
+        trained={"images": images, **study.trained},
         made_with=study.made_with,
         failures=study.failures,
         introduction=f"ResNet-{preset.depth} from {weights}, trained on {images}: {trained}.",
     )
     print(summary)
-    print(f"Trained on {images}, from {weights}. Written to {report}.")
+    print(textwrap.fill(f"Trained on {images}, from {weights}. Written to {report}.", 80, break_long_words=False))
+
+
+def resolved(options: Options) -> dict[str, Any]:
+    """What decides the runs, as it was used: the preset's values with the options in their place, and no local path."""
+    of_machine = {"output", "records", "data", "jobs", "minutes", "parallel", "together"}
+    # One of the two comparisons needs each.
+    of_machine |= {"T_0", "constant"} if options.compare == "cycles" else {"settings"}
+    values = {**dataclasses.asdict(options), **dataclasses.asdict(chosen(options))}
+    values["weights"] = None if options.weights is None else Path(options.weights).name
+    return {name: value for name, value in values.items() if name not in of_machine}
 
 
 def chosen(options: Options) -> Preset:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-__all__ = ["WIDTH", "aligned", "parts"]
+__all__ = ["WIDTH", "aligned", "parts", "wrapped"]
 
 WIDTH = 80
 GAP = 2  # Between two columns.
@@ -27,6 +28,11 @@ def parts(widths: Sequence[int], keys: int = 1) -> list[list[int]]:
             divided.append(list(range(keys)))
         divided[-1].append(place)
     return divided
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines that fit a terminal; no name, number or path is broken."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from keras_sgdr._optional import load
-from keras_sgdr._text import WIDTH, parts
+from keras_sgdr._text import parts, wrapped
 
 __all__ = ["Table"]
 
@@ -43,7 +43,7 @@ class Table:
                 zip(*(columns[place] for place in part), strict=True) for part in parts(widths, self.keys)
             )
         )
-        return "\n\n".join([textwrap.fill(self.title, WIDTH), *drawn])
+        return "\n\n".join([wrapped(self.title), *drawn])
 
     def markdown(self) -> str:
         """The table in Markdown, under its title."""

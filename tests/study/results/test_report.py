@@ -58,6 +58,9 @@ def test_page_holds_tables_figures_options_versions_and_hardware(tmp_path: Path,
     page = Page(path)
     assert page.sources == ["data:image/png;base64," + base64.b64encode(PNG).decode()]
     assert page.tags.count("table") == len(summary.tables) + 2
+    # Each of the results scrolls in a box of its own, under a title that stays.
+    assert path.read_text().count('<div class="table">') == len(summary.tables)
+    assert "caption" not in page.tags
     for text in (
         "A study",
         "SGDR (10, 2)",
