@@ -16,7 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
-from keras_sgdr.plotting import plot_history, plot_learning_rate
+from keras_sgdr.plotting import COLORS, plot_history, plot_learning_rate
 
 __all__ = ["Options", "main"]
 
@@ -66,6 +66,10 @@ def schedules() -> Figure:
     for panel, cycles in zip(panels, (EQUAL_CYCLES, GROWING_CYCLES), strict=True):
         plot_learning_rate(BASELINE | cycles, EPOCHS, panel)
         panel.label_outer()
+    # A colour is one setting in both panels.
+    for line, color in zip(panels[1].lines[1:], COLORS[1 + len(EQUAL_CYCLES) :], strict=False):
+        line.set_color(color)
+    panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     return figure
 
 
@@ -85,9 +89,12 @@ def finetune(run: Path) -> Figure:
     ends = schedule.cycle_ends(options["epochs"])
 
     figure = Figure(figsize=(8, 7.5), layout="constrained")
-    figure.suptitle(f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}", fontsize=10)
+    what = f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}"
+    at_ends = ", ".join(f"{loss:.3g}" for loss in (cycle["val_loss"] for cycle in summary["cycles"]))
+    figure.suptitle(f"Validation loss at the ends of cycles: {at_ends}\n{what}", fontsize=10)
     rate, loss, accuracy = figure.subplots(3, 1, sharex=True)
     plot_learning_rate(schedule, options["epochs"], rate, steps_per_epoch=summary["data"]["steps_per_epoch"])
+    rate.lines[0].set_color("0.2")  # Blue is training, orange validation, in both panels below.
     plot_history(history, loss, cycle_ends=ends)
     plot_history(history, accuracy, metrics=("accuracy", "val_accuracy"), cycle_ends=ends)
     for panel in (rate, loss):

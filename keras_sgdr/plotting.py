@@ -1,6 +1,7 @@
 """Pictures of schedules and of training runs. Each function takes axes, or makes them, and returns them.
 
-Lines differ in stroke and marker as well as in colour, so that they are told apart in a grey print.
+Lines differ in stroke and marker as well as in colour, so that they are told apart in a grey print. The colours are
+those of Okabe and Ito, which colour-blind readers tell apart.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test"]
 
-STROKES = ("-", "--", "-.", ":")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (7, 2, 1, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v")
 # More markers than this on one line would hide it.
 MOST_MARKERS = 20
@@ -68,13 +70,14 @@ def plot_learning_rate(
     curves = {label: schedule.learning_rates(epochs, steps_per_epoch) for label, schedule in named.items()}
     ax = _new_axes() if ax is None else ax
     foot = max(rates.max(initial=0.0) for rates in curves.values()) / 1000 if log else -np.inf
-    for (label, schedule), stroke, marker in zip(named.items(), *_looks(), strict=False):
+    for (label, schedule), color, stroke, marker in zip(named.items(), *_looks(), strict=False):
         rates = np.maximum(curves[label], foot)
         ends = schedule.cycle_ends(epochs)
         marked = ends[:: -(1 + len(ends) // MOST_MARKERS)]
         ax.plot(
             np.arange(len(rates)) / steps_per_epoch,
             rates,
+            color=color,
             linestyle=stroke,
             marker=marker if marked else None,
             markevery=[math.ceil(to_fraction(end) * steps_per_epoch) - 1 for end in marked],
@@ -136,11 +139,12 @@ def plot_history(
     restarts = [end for end in cycle_ends if epochs and epochs[0] <= end < epochs[-1]]
     for number, end in enumerate(restarts):
         ax.axvline(end, color="0.6", linewidth=0.8, zorder=0, label="" if number else "restart")
-    for name, stroke, marker in zip(metrics, *_looks(), strict=False):
+    for name, color, stroke, marker in zip(metrics, *_looks(), strict=False):
         ends = [index for index, epoch in enumerate(epochs) if epoch in cycle_ends]
         ax.plot(
             epochs,
             recorded[name],
+            color=color,
             linestyle=stroke,
             marker=marker if ends else None,
             markevery=ends,
@@ -169,7 +173,7 @@ def plot_range_test(result: RangeTest, ax: Axes | None = None) -> Axes:
     """
     ax = _new_axes() if ax is None else ax
     ax.plot(result.rates, result.losses, linestyle="", marker=".", color="0.7", label="loss of a batch")
-    ax.plot(result.smoothed_rates, result.smoothed_losses, linestyle="-", label="smoothed")
+    ax.plot(result.smoothed_rates, result.smoothed_losses, color=COLORS[0], linestyle="-", label="smoothed")
     suggestions = ((result.suggested, "steepest descent"), (result.suggested_tenth, "a tenth of the minimum's"))
     for (rate, why), stroke, marker in zip(suggestions, STROKES[1:], MARKERS, strict=False):
         if rate is not None:
@@ -218,9 +222,9 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
     return ax
 
 
-def _looks() -> tuple[Iterator[str], Iterator[str]]:
-    """Strokes and markers, begun again where they end."""
-    return itertools.cycle(STROKES), itertools.cycle(MARKERS)
+def _looks() -> tuple[Iterator[str], Iterator[Any], Iterator[str]]:
+    """Colours, strokes and markers, begun again where they end."""
+    return itertools.cycle(COLORS), itertools.cycle(STROKES), itertools.cycle(MARKERS)
 
 
 def _new_axes() -> Axes:

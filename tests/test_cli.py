@@ -69,7 +69,7 @@ def test_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert picture.is_file()
     rows = [line.get_label() for line in plt.gca().lines]
     assert rows == [
-        f"T_0={row[0]}, T_mult={row[1]}, {row[2]} cycles" for row in WarmRestarts.plan(75, warmup=5).rows[:4]
+        f"T_0={row[0]}, T_mult={row[1]}, {row[2]} cycles" for row in WarmRestarts.plan(75, warmup=5).rows[:5]
     ]
 
 

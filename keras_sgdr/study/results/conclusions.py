@@ -13,7 +13,17 @@ from keras_sgdr.study.results.tables import rows_of
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["ahead", "and_so_on", "best_epoch", "conclusion", "excluding_zero", "restarts", "spoken", "told_apart"]
+__all__ = [
+    "ahead",
+    "and_so_on",
+    "best_epoch",
+    "conclusion",
+    "excluding_zero",
+    "pair",
+    "restarts",
+    "spoken",
+    "told_apart",
+]
 
 NOT_APART = "not told apart"
 # Of a list in a sentence.
@@ -61,8 +71,15 @@ def conclusion(results: DataFrame, paired: DataFrame, baseline: str, metric: str
     return f"{ahead(results, metric, places)}; {intervals}. {against}"
 
 
-def ahead(results: DataFrame, metric: str, places: int | None = None) -> str:
-    """Which schedule has the best mean after the last epoch, of those of which no run diverged."""
+def ahead(results: DataFrame, metric: str, places: int | None = None, what: str | None = None) -> str:
+    """Which schedule has the best mean after the last epoch, of those of which no run diverged.
+
+    Args:
+        results: The study's table.
+        metric: Which of its columns.
+        places: Decimal places of the mean; None leaves it out.
+        what: What the column holds, in words.
+    """
     last = int(results["epoch"].max())
     rows = {
         schedule: row["mean"]
@@ -74,7 +91,7 @@ def ahead(results: DataFrame, metric: str, places: int | None = None) -> str:
     which, name = ("highest", max) if higher_is_better(metric) else ("lowest", min)
     winner = name(rows, key=rows.__getitem__)
     mean = "" if places is None else f" ({rows[winner]:.{places}f})"
-    return f"After {last} epochs, {winner} has the {which} mean {spoken(metric)}{mean}"
+    return f"After {last} epochs, {winner} has the {which} mean {what or spoken(metric)}{mean}"
 
 
 def excluding_zero(paired: DataFrame, baseline: str) -> str:
@@ -92,6 +109,17 @@ def told_apart(row: Mapping[str, float]) -> str:
     if math.isnan(row["t_low"]) or row["t_low"] <= 0 <= row["t_high"]:
         return NOT_APART
     return "lower" if row["mean"] < 0 else "higher"
+
+
+def pair(paired: DataFrame, baseline: str, metric: str) -> str:
+    """What the last interval says of the first schedule and the baseline."""
+    first, epoch = max((key for key in paired.index if key[0] == paired.index[0][0]), key=lambda key: key[1])
+    row = rows_of(paired)[first, epoch]
+    if math.isnan(row["t_low"]):
+        return f"{first} and {baseline}, of one seed"
+    if told_apart(row) == NOT_APART:
+        return f"After {epoch} epochs, {first} and {baseline} are not told apart"
+    return f"After {epoch} epochs, {first} has {told_apart(row)} {spoken(metric)} than {baseline}"
 
 
 def best_epoch(results: DataFrame, metric: str) -> str:

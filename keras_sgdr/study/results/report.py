@@ -53,7 +53,7 @@ img {{ display: block; width: 100%; min-width: 36rem; }}
 .caption, figcaption {{ color: #555; margin: 1.5rem 0 0.3rem; }}
 figcaption {{ margin: 0.3rem 0 0; }}
 table {{ border-collapse: collapse; }}
-th, td {{ text-align: right; padding: 0.2rem 0.8rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+th, td {{ text-align: right; padding: 0.2rem 0.6rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 .pairs td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }}
 .pairs td:first-child {{ white-space: nowrap; }}
