@@ -109,7 +109,7 @@ def test_adamwr(tmp_path: Path) -> None:
 
 
 def test_the_widest_table_of_cycles_fits_80_columns() -> None:
-    cycle = {"index": 9, "first_epoch": 99, "last_epoch": 199, "length": 128, "complete": False}
+    cycle: dict[str, Any] = {"index": 9, "first_epoch": 99, "last_epoch": 199, "length": 128, "complete": False}
     cycle |= {"first_rate": 3.2e-4, "last_rate": 3.2e-6, "loss": 887.12, "accuracy": 0.5, "val_loss": 887.12}
     lines = finetune_ants_bees.cycle_table([cycle | {"val_accuracy": 0.5}], 4, lambda_norm=0.025).splitlines()
     assert max(map(len, lines)) <= 80

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from keras_sgdr import StepDecay, WarmRestarts
-from keras_sgdr.study import execution
 from keras_sgdr.study.progress import EpochCounts, Pace, progress_text
 from keras_sgdr.study.store import Run
 from tests.support.study_nets import EPOCHS, point_study
@@ -82,7 +81,7 @@ def test_epochs_are_counted_as_they_end_wherever_they_are_trained(
         seen.append(counts.read(runs))
         remove(counts, runs)
 
-    monkeypatch.setattr(execution.EpochCounts, "remove", removed)
+    monkeypatch.setattr(EpochCounts, "remove", removed)
     study.run(jobs=jobs)
     # Nothing is there before, and all of it at the end; then it is gone.
     assert seen == [{}, dict.fromkeys(study.store.runs, EPOCHS)]

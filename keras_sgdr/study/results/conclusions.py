@@ -51,7 +51,8 @@ def conclusion(results: DataFrame, paired: DataFrame, baseline: str, metric: str
     if not known:
         return ""
     last_end = max((epoch for epoch in epochs if (first, epoch) not in inside), default=epochs[-1])
-    told, earlier = [], {}
+    told: list[str] = []
+    earlier: dict[str, list[str]] = {}
     for epoch in known:
         row, order = rows[first, epoch], told_apart(rows[first, epoch])
         if epoch not in (last_end, epochs[-1]):

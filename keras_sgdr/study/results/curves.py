@@ -47,7 +47,7 @@ def curves_of(results: DataFrame, metric: str) -> list[Curve]:
     for place, (name, runs) in enumerate(results.groupby("schedule", sort=False)):
         seeds, lost = runs["seed"].nunique(), runs.loc[~np.isfinite(runs[metric]), "seed"].nunique()
         label = f"{name}, n={seeds}" + (f" of which {lost} diverge" if lost else "")
-        look = (looks[place % len(looks)] for looks in (COLORS, STROKES, MARKERS))
+        look = COLORS[place % len(COLORS)], STROKES[place % len(STROKES)], MARKERS[place % len(MARKERS)]
         curve = means[means["schedule"] == name]
         epochs = curve["epoch"].to_numpy(np.int64)
         mean, sd = (curve[column].to_numpy(np.float64) for column in ("mean", "sd"))
