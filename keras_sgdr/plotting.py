@@ -16,7 +16,7 @@ import numpy as np
 from keras_sgdr._checks import invalid, is_number, one_of, require
 from keras_sgdr._optional import load
 from keras_sgdr.schedules import Schedule
-from keras_sgdr.schedules.exact import to_fraction
+from keras_sgdr.schedules.exact import FloatArray, to_fraction
 
 # Keras is imported by what draws a training, and not at all to draw a schedule.
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keras_sgdr.range_test import RangeTest
     from keras_sgdr.snapshots import Report
 
-__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test"]
+__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test", "settled"]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (7, 2, 1, 2, 1, 2)))
@@ -102,6 +102,8 @@ def plot_history(
 ) -> Axes:
     """Draw what `fit` recorded after each epoch: restarts as vertical lines, ends of cycles as points.
 
+    First epochs that lie so far off that they would take half of the axis are cut off.
+
     Args:
         history: What `fit` returned, or its `history` dictionary; of that the first entry counts as epoch 1.
         ax: Axes to draw on; new ones if None.
@@ -150,6 +152,7 @@ def plot_history(
             markevery=ends,
             label=name,
         )
+    settled(ax, [np.asarray(recorded[name], np.float64) for name in metrics])
     ax.set_xlabel("Epochs completed")
     ax.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
     ax.legend(title="points: ends of cycles" if len(cycle_ends) else None)
@@ -220,6 +223,19 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
     ax.set_ylabel(score.replace("_", " ").capitalize())
     ax.legend()
     return ax
+
+
+def settled(ax: Axes, curves: Sequence[FloatArray]) -> FloatArray:
+    """The values that the axis shows: it cuts the first tenth of the epochs off, if these would take half of it."""
+    begin = max(1, len(curves[0]) // 10)
+    values, later = (
+        np.concatenate([curve[first:][np.isfinite(curve[first:])] for curve in curves]) for first in (0, begin)
+    )
+    if len(later) < 2 or np.ptp(values) <= 2 * np.ptp(later) or np.ptp(later) == 0:
+        return values
+    margin = 0.1 * np.ptp(later)
+    ax.set_ylim(later.min() - margin, later.max() + margin)
+    return later
 
 
 def _looks() -> tuple[Iterator[str], Iterator[Any], Iterator[str]]:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from keras_sgdr._optional import load
+from keras_sgdr.plotting import settled
 from keras_sgdr.schedules.exact import FloatArray
 
 if TYPE_CHECKING:
@@ -22,22 +21,9 @@ MOST_RATIO = 8
 
 def scale(ax: Axes, metric: str, curves: Sequence[FloatArray]) -> None:
     """Make the axis logarithmic where a loss varies so much that a linear one would flatten the rest."""
-    values = _settled(ax, curves)
+    values = settled(ax, curves)
     if "accuracy" not in metric and len(values) and values.min() > 0 and values.max() > MOST_RATIO * values.min():
         ax.set_yscale("log")
-
-
-def _settled(ax: Axes, curves: Sequence[FloatArray]) -> FloatArray:
-    """The values that the axis shows: it cuts the first tenth of the epochs off, if these would take half of it."""
-    begin = max(1, len(curves[0]) // 10)
-    values, later = (
-        np.concatenate([curve[first:][np.isfinite(curve[first:])] for curve in curves]) for first in (0, begin)
-    )
-    if len(later) < 2 or np.ptp(values) <= 2 * np.ptp(later) or np.ptp(later) == 0:
-        return values
-    margin = 0.1 * np.ptp(later)
-    ax.set_ylim(later.min() - margin, later.max() + margin)
-    return later
 
 
 def new_axes(panels: int = 1, columns: int = 1, width: float = 7.0) -> list[Axes]:
