@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 # TensorFlow leaves oneDNN off on some processors where it makes a step of a ResNet five times as fast.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Its log would come before the first line of this script, and from every process again. What fails is raised.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tyro
@@ -149,13 +152,24 @@ def main(options: Options) -> None:
         "SGDR against step decay" if options.compare == "step_decay" else "The length of cycles",
         summary,
         study.figures(output / "figures"),
-        options={**dataclasses.asdict(options), **dataclasses.asdict(preset)},
+        options=resolved(options),
+        trained={"images": images, **study.trained},
         made_with=study.made_with,
         failures=study.failures,
         introduction=f"ResNet-{preset.depth} from {weights}, trained on {images}: {trained}.",
     )
     print(summary)
-    print(f"Trained on {images}, from {weights}. Written to {report}.")
+    print(textwrap.fill(f"Trained on {images}, from {weights}. Written to {report}.", 80, break_long_words=False))
+
+
+def resolved(options: Options) -> dict[str, Any]:
+    """What decides the runs, as it was used: the preset's values with the options in their place, and no local path."""
+    of_machine = {"output", "records", "data", "jobs", "minutes", "parallel", "together"}
+    # One of the two comparisons needs each.
+    of_machine |= {"T_0", "constant"} if options.compare == "cycles" else {"settings"}
+    values = {**dataclasses.asdict(options), **dataclasses.asdict(chosen(options))}
+    values["weights"] = None if options.weights is None else Path(options.weights).name
+    return {name: value for name, value in values.items() if name not in of_machine}
 
 
 def chosen(options: Options) -> Preset:

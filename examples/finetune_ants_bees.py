@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 # TensorFlow leaves oneDNN off on processors without AVX512-VNNI, where it still halves the time of a step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Its log would come before the first line of this script, and from every process again. What fails is raised.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tyro
@@ -229,15 +231,15 @@ class TimeLeft(keras.callbacks.Callback):
 
 def cycle_table(cycles: list[dict[str, Any]], steps: int, lambda_norm: float | None = None) -> str:
     """A row per cycle: epochs counted from 1, first and last rate, AdamWR's decay per update, metrics at the end."""
-    rows = []
+    rows = []  # Some cells in two lines: so the table fits 80 columns.
     for cycle in cycles:
         epochs = f"{cycle['first_epoch'] + 1} to {cycle['last_epoch'] + 1}"
-        row = {"cycle": cycle["index"] + 1, "epochs": epochs if cycle["complete"] else f"{epochs} (cut)"}
-        row |= {"rate from": f"{cycle['first_rate']:.2g}", "to": f"{cycle['last_rate']:.2g}"}
+        row = {"cycle": cycle["index"] + 1, "epochs": epochs if cycle["complete"] else f"{epochs}\n(cut)"}
+        row |= {"rate": f"{cycle['first_rate']:.2g}", "to": f"{cycle['last_rate']:.2g}"}
         if lambda_norm is not None:
             row["decay"] = f"{lambda_norm / (cycle['length'] * steps) ** 0.5:.2g}"
-        metrics = ("loss", "accuracy", "val_loss", "val_accuracy")
-        rows.append({**row, **{name.replace("_", " "): f"{cycle[name]:.3f}" for name in metrics}})
+        metrics = {"loss": "loss", "accuracy": "acc.", "val_loss": "val\nloss", "val_accuracy": "val\nacc."}
+        rows.append({**row, **{heading: f"{cycle[name]:.3f}" for name, heading in metrics.items()}})
     return str(tabulate(rows, headers="keys", disable_numparse=True))
 
 

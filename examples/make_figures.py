@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# TensorFlow's log would come before the first line of this script.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
 from matplotlib.figure import Figure
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
-from keras_sgdr.plotting import plot_learning_rate, plot_run
+from keras_sgdr.plotting import COLORS, plot_learning_rate, plot_run
 
 __all__ = ["Options", "main"]
 
@@ -91,6 +95,10 @@ def schedules() -> Figure:
     for panel, cycles in zip(panels, (EQUAL_CYCLES, GROWING_CYCLES), strict=True):
         plot_learning_rate(BASELINE | cycles, EPOCHS, panel)
         panel.label_outer()
+    # A colour is one setting in both panels.
+    for line, color in zip(panels[1].lines[1:], COLORS[1 + len(EQUAL_CYCLES) :], strict=False):
+        line.set_color(color)
+    panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     return figure
 
 
@@ -108,7 +116,9 @@ def finetune(run: Path) -> Figure:
     options = summary["options"]
     schedule = WarmRestarts(options["T_0"], options["T_mult"], options["eta_max"], options["eta_min"])
     figure = plot_run(history, schedule, options["epochs"], summary["data"]["steps_per_epoch"])
-    figure.suptitle(f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}", fontsize=10)
+    what = f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}"
+    at_ends = ", ".join(f"{loss:.3g}" for loss in (cycle["val_loss"] for cycle in summary["cycles"]))
+    figure.suptitle(f"Validation loss at the ends of cycles: {at_ends}\n{what}", fontsize=10)
     return figure
 
 

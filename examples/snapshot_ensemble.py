@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any, Literal
 
 # TensorFlow leaves oneDNN off on some processors where it halves the time of a step.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Its log would come before the first line of this script, and from every process again. What fails is raised.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
 from scipy import stats
-from tabulate import tabulate
 
 from keras_sgdr import SGDR, SnapshotCheckpoint, SnapshotEnsemble
 from keras_sgdr.data import ants_bees, batches
@@ -27,6 +29,7 @@ from keras_sgdr.environment import environment
 from keras_sgdr.models import resnet
 from keras_sgdr.plotting import plot_ensemble
 from keras_sgdr.snapshots import Report, Scores, scores
+from keras_sgdr.study.results.table import Table
 
 __all__ = ["Options", "main"]
 
@@ -95,15 +98,15 @@ def main(options: Options) -> dict[str, Any]:
         "scores": {name: [score._asdict() for score in of_seeds] for name, of_seeds in models.items()},
         "differences": {name: differences(of_seeds, models[LAST]) for name, of_seeds in models.items() if name != LAST},
     }
-    text = table(models, summary["differences"])
+    compared, remark = table(models, summary["differences"]), ""
     if INDEPENDENT in models:
-        compared = summary["against independent"] = differences(models[SNAPSHOT], models[INDEPENDENT])
-        rows = "; ".join(f"{name.replace('_', ' ')} {spread(row)}" for name, row in compared.items())
-        text += f"\n{SNAPSHOT.capitalize()} minus {INDEPENDENT}: {rows}.\n"
+        gains = summary["against independent"] = differences(models[SNAPSHOT], models[INDEPENDENT])
+        rows = "; ".join(f"{name.replace('_', ' ')} {spread(row)}" for name, row in gains.items())
+        remark = f"\n{SNAPSHOT.capitalize()} minus {INDEPENDENT}: {rows}.\n"
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2, default=str) + "\n")
-    (options.output / "report.md").write_text(text)
+    (options.output / "report.md").write_text(compared.markdown() + f"\n{remark}")
     draw(results[0], options.output / "ensemble.png")
-    print(text)
+    print(f"{compared}\n\n{textwrap.fill(remark, 80)}".rstrip())
     return summary
 
 
@@ -183,17 +186,17 @@ def differences(of_seeds: list[Scores], baseline: list[Scores]) -> dict[str, Any
     return rows
 
 
-def table(models: dict[str, list[Scores]], compared: dict[str, Any]) -> str:
+def table(models: dict[str, list[Scores]], compared: dict[str, Any]) -> Table:
     """A row per model: mean scores, and the paired differences from the last member with their intervals."""
     rows = []
     for model, of_seeds in models.items():
-        row = [model, len(of_seeds)]
+        row = [model, str(len(of_seeds))]
         for name in Scores._fields:
             mean = np.mean([getattr(score, name) for score in of_seeds])
             row += [f"{mean:.4f}", spread(compared[model][name]) if model in compared else ""]
-        rows.append(row)
+        rows.append(tuple(row))
     scored = [heading for name in Scores._fields for heading in (name.replace("_", " "), "from last member")]
-    return str(tabulate(rows, ["model", "n", *scored], tablefmt="github", disable_numparse=True)) + "\n"
+    return Table("Mean over the seeds, on the validation images", ("model", "n", *scored), rows)
 
 
 def spread(row: dict[str, Any]) -> str:

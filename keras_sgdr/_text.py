@@ -1,8 +1,9 @@
-"""How objects and tables print."""
+"""What objects print, and tables of text that fit a terminal of 80 columns."""
 
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import PurePath
@@ -10,39 +11,50 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CycleRows", "aligned", "call_of", "settings_of"]
+__all__ = ["WIDTH", "CycleRows", "aligned", "call_of", "parts", "settings_of", "wrapped"]
 
+WIDTH = 80
+GAP = 2  # Between two columns.
 # What a row of a cycle holds beside metrics.
 _OWN = ("index", "first_epoch", "last_epoch", "length", "first_rate", "last_rate", "complete")
 
 
-def call_of(instance: object, arguments: Mapping[str, Any] | None = None) -> str:
-    """The call that makes an object, without the arguments that are at their defaults, such as `SGDR(T_0=10)`.
+def parts(widths: Sequence[int], keys: int = 1) -> list[list[int]]:
+    """Divide the columns of a table into parts that fit a terminal, each with the table's first columns.
 
     Args:
-        instance: The object.
-        arguments: The values of arguments by name; those that are left out are taken from the attributes of that name.
+        widths: Of the columns.
+        keys: The first so many columns say what a row is of.
+
+    Returns:
+        For each part, the places of its columns.
     """
-    given = []
-    for name, parameter in inspect.signature(type(instance)).parameters.items():
-        value = (arguments or {}).get(name, getattr(instance, name, parameter.default))
-        if parameter.kind is not parameter.VAR_KEYWORD and not _same(value, parameter.default):
-            given.append(f"{name}={_written(value)}")
-    return f"{type(instance).__name__}({', '.join(given)})"
+    divided = [list(range(keys))]
+    for place in range(keys, len(widths)):
+        needed = sum(widths[each] + GAP for each in (*divided[-1], place)) - GAP
+        if needed > WIDTH and len(divided[-1]) > keys:
+            divided.append(list(range(keys)))
+        divided[-1].append(place)
+    return divided
 
 
-def settings_of(optimizer: Any) -> dict[str, Any]:
-    """The settings of an optimizer, whose rate is the shortest number that its float32 holds."""
-    settings = optimizer.get_config()
-    if isinstance(settings["learning_rate"], float):
-        settings["learning_rate"] = float(str(np.float32(settings["learning_rate"])))
-    return settings
+def wrapped(text: str) -> str:
+    """A paragraph in lines that fit a terminal; no name, number or path is broken."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts in columns, left-aligned."""
+    """A table, its headings the first row: the first column to the left, the others to the right. See `parts`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    tables = []
+    for first, *others in parts(widths):
+        gap = " " * GAP
+        lines = (
+            gap.join([row[first].ljust(widths[first]), *(row[place].rjust(widths[place]) for place in others)])
+            for row in rows
+        )
+        tables.append("\n".join(line.rstrip() for line in lines))
+    return "\n\n".join(tables)
 
 
 class CycleRows(list[dict[str, Any]]):
@@ -67,6 +79,29 @@ class CycleRows(list[dict[str, Any]]):
             rates = f"{row['first_rate']:.4g}", f"{row['last_rate']:.4g}"
             lines.append([cycle, epochs + cut, *rates, *values])
         return aligned(lines)
+
+
+def call_of(instance: object, arguments: Mapping[str, Any] | None = None) -> str:
+    """The call that makes an object, without the arguments that are at their defaults, such as `SGDR(T_0=10)`.
+
+    Args:
+        instance: The object.
+        arguments: The values of arguments by name; those that are left out are taken from the attributes of that name.
+    """
+    given = []
+    for name, parameter in inspect.signature(type(instance)).parameters.items():
+        value = (arguments or {}).get(name, getattr(instance, name, parameter.default))
+        if parameter.kind is not parameter.VAR_KEYWORD and not _same(value, parameter.default):
+            given.append(f"{name}={_written(value)}")
+    return f"{type(instance).__name__}({', '.join(given)})"
+
+
+def settings_of(optimizer: Any) -> dict[str, Any]:
+    """The settings of an optimizer, whose rate is the shortest number that its float32 holds."""
+    settings = optimizer.get_config()
+    if isinstance(settings["learning_rate"], float):
+        settings["learning_rate"] = float(str(np.float32(settings["learning_rate"])))
+    return settings
 
 
 def _same(value: Any, default: Any) -> bool:

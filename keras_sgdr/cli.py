@@ -1,12 +1,14 @@
 """The command line: `keras-sgdr --help`, or `python -m keras_sgdr --help`.
 
-Each command is a function whose arguments are the options that `parser` declares.
+Each command is a function whose arguments are the options that `parser` declares. What needs Keras, which takes seconds
+to import, is imported by the command that needs it.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,15 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
 import numpy as np
 
-import keras_sgdr.optimizers  # noqa: F401  # A model compiled with one of them loads.
 from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr._files import replace_file
+from keras_sgdr._text import aligned
 from keras_sgdr.plotting import STROKES, plot_learning_rate
 from keras_sgdr.schedules import WarmRestarts
-from keras_sgdr.snapshots import Manifest, SnapshotEnsemble
 
 __all__ = ["ensemble", "main", "parser", "plan", "plot", "run", "snapshots"]
 
@@ -72,6 +72,8 @@ def plan(epochs: int, n_cycles: int | None, warmup: str, output: Path | None) ->
 
 def snapshots(directory: Path) -> None:
     """List the snapshots of a folder, and check their files."""
+    from keras_sgdr.snapshots import Manifest
+
     manifest = Manifest.read(directory)
     names = list(dict.fromkeys(name for snapshot in manifest.snapshots for name in snapshot.metrics))
     rows = [["cycle", "epoch", "update", "rate", *names, "file"]]
@@ -80,10 +82,7 @@ def snapshots(directory: Path) -> None:
         metrics = [f"{snapshot.metrics[name]:.4f}" if name in snapshot.metrics else "" for name in names]
         rows.append([str(snapshot.cycle), f"{snapshot.epoch:g}", update, f"{snapshot.rate:.3g}", *metrics])
         rows[-1].append(snapshot.file)
-    print(f"{manifest.schedule}\nBest by: {manifest.monitor}\n")
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(f"{manifest.schedule}\nBest by: {manifest.monitor}\n\n{aligned(rows)}")
     for snapshot in manifest.snapshots:
         manifest.path(snapshot)
     print(f"\n{len(manifest.snapshots)} files, whole and unchanged.")
@@ -100,6 +99,8 @@ def ensemble(
     output: Path | None,
 ) -> None:
     """Score the ensemble of a folder's snapshots and its members, and write its predictions."""
+    from keras_sgdr.snapshots import SnapshotEnsemble
+
     x, y = _arrays(data)
     if y is None and output is None:
         rule = "There must be labels to score by, or predictions to write."
@@ -190,6 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`run`, with errors in one line. Returns the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # What a console cannot show is no error.
+    # Before TensorFlow is imported, which logs to the terminal from then on. What fails is raised.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         run(arguments)
     except _REFUSALS as error:
@@ -200,6 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _model(path: Path) -> Any:
     """The model of a .keras file."""
+    import keras
+
+    # A model that was compiled with one of them loads.
+    import keras_sgdr.optimizers
+    import keras_sgdr.schedules.in_graph  # noqa: F401
+
     try:
         return keras.models.load_model(path)
     except Exception as error:  # Of a damaged file, of any type.

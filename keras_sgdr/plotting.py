@@ -1,6 +1,7 @@
 """Pictures of schedules and of training runs. Each function takes axes, or makes them, and returns them.
 
-Lines differ in stroke and marker as well as in colour, so that they are told apart in a grey print.
+Lines differ in stroke and marker as well as in colour, so that they are told apart in a grey print. The colours are
+those of Okabe and Ito, which colour-blind readers tell apart.
 """
 
 from __future__ import annotations
@@ -8,25 +9,28 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid, is_number, one_of, require
 from keras_sgdr._optional import load
-from keras_sgdr.range_test import RangeTest
 from keras_sgdr.schedules import Schedule
-from keras_sgdr.schedules.exact import to_fraction
-from keras_sgdr.snapshots import Report, Scores
+from keras_sgdr.schedules.exact import FloatArray, to_fraction
 
+# Keras is imported by what draws a training, and not at all to draw a schedule.
 if TYPE_CHECKING:
+    import keras
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test", "plot_run"]
+    from keras_sgdr.range_test import RangeTest
+    from keras_sgdr.snapshots import Report
 
-STROKES = ("-", "--", "-.", ":")
+__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test", "plot_run", "settled"]
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (7, 2, 1, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v")
 # More markers than this on one line would hide it.
 MOST_MARKERS = 20
@@ -67,13 +71,14 @@ def plot_learning_rate(
     curves = {label: schedule.learning_rates(epochs, steps_per_epoch) for label, schedule in named.items()}
     ax = _new_axes() if ax is None else ax
     foot = max(rates.max(initial=0.0) for rates in curves.values()) / 1000 if log else -np.inf
-    for (label, schedule), stroke, marker in zip(named.items(), *_looks(), strict=False):
+    for (label, schedule), color, stroke, marker in zip(named.items(), *_looks(), strict=False):
         rates = np.maximum(curves[label], foot)
         ends = schedule.cycle_ends(epochs)
         marked = ends[:: -(1 + len(ends) // MOST_MARKERS)]
         ax.plot(
             np.arange(len(rates)) / steps_per_epoch,
             rates,
+            color=color,
             linestyle=stroke,
             marker=marker if marked else None,
             markevery=[math.ceil(to_fraction(end) * steps_per_epoch) - 1 for end in marked],
@@ -98,6 +103,8 @@ def plot_history(
 ) -> Axes:
     """Draw what `fit` recorded after each epoch: restarts as vertical lines, ends of cycles as points.
 
+    First epochs that lie so far off that they would take half of the axis are cut off.
+
     Args:
         history: What `fit` returned, or its `history` dictionary; of that the first entry counts as epoch 1.
         ax: Axes to draw on; new ones if None.
@@ -112,6 +119,8 @@ def plot_history(
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If the history has no such metric.
     """
+    import keras
+
     rule, fix = "`history` must be what `fit` returned, or a dict.", "Pass such as model.fit(...).history."
     require(isinstance(history, keras.callbacks.History | Mapping), rule, "history", history, fix)
     names = list(metrics) if isinstance(metrics, Sequence) else []
@@ -133,16 +142,18 @@ def plot_history(
     restarts = [end for end in cycle_ends if epochs and epochs[0] <= end < epochs[-1]]
     for number, end in enumerate(restarts):
         ax.axvline(end, color="0.6", linewidth=0.8, zorder=0, label="" if number else "restart")
-    for name, stroke, marker in zip(metrics, *_looks(), strict=False):
+    for name, color, stroke, marker in zip(metrics, *_looks(), strict=False):
         ends = [index for index, epoch in enumerate(epochs) if epoch in cycle_ends]
         ax.plot(
             epochs,
             recorded[name],
+            color=color,
             linestyle=stroke,
             marker=marker if ends else None,
             markevery=ends,
             label=name,
         )
+    settled(ax, [np.asarray(recorded[name], np.float64) for name in metrics])
     ax.set_xlabel("Epochs completed")
     ax.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
     ax.legend(title="points: ends of cycles" if len(cycle_ends) else None)
@@ -175,6 +186,7 @@ def plot_run(
     figure: Figure = load("matplotlib.figure", "Drawing").Figure(figsize=(8, 7.5), layout="constrained")
     rate, loss, accuracy = figure.subplots(3, 1, sharex=True)
     plot_learning_rate(schedule, epochs, rate, steps_per_epoch=steps_per_epoch)
+    rate.lines[0].set_color("0.2")  # Blue is training, orange validation, in both panels below.
     ends = schedule.cycle_ends(epochs)
     plot_history(history, loss, cycle_ends=ends)
     plot_history(history, accuracy, metrics=("accuracy", "val_accuracy"), cycle_ends=ends)
@@ -200,7 +212,7 @@ def plot_range_test(result: RangeTest, ax: Axes | None = None) -> Axes:
     """
     ax = _new_axes() if ax is None else ax
     ax.plot(result.rates, result.losses, linestyle="", marker=".", color="0.7", label="loss of a batch")
-    ax.plot(result.smoothed_rates, result.smoothed_losses, linestyle="-", label="smoothed")
+    ax.plot(result.smoothed_rates, result.smoothed_losses, color=COLORS[0], linestyle="-", label="smoothed")
     suggestions = ((result.suggested, "steepest descent"), (result.suggested_tenth, "a tenth of the minimum's"))
     for (rate, why), stroke, marker in zip(suggestions, STROKES[1:], MARKERS, strict=False):
         if rate is not None:
@@ -233,6 +245,8 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
         ImportError: If no axes are given and matplotlib is not installed.
         ValueError: If there is no such score.
     """
+    from keras_sgdr.snapshots import Scores
+
     *members, ensemble = [
         row._asdict() if isinstance(row, Scores) else row for row in (*report.members, report.ensemble)
     ]
@@ -247,9 +261,22 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
     return ax
 
 
-def _looks() -> tuple[Iterator[str], Iterator[str]]:
-    """Strokes and markers, begun again where they end."""
-    return itertools.cycle(STROKES), itertools.cycle(MARKERS)
+def settled(ax: Axes, curves: Sequence[FloatArray]) -> FloatArray:
+    """The values that the axis shows: it cuts the first tenth of the epochs off, if these would take half of it."""
+    begin = max(1, len(curves[0]) // 10)
+    values, later = (
+        np.concatenate([curve[first:][np.isfinite(curve[first:])] for curve in curves]) for first in (0, begin)
+    )
+    if len(later) < 2 or np.ptp(values) <= 2 * np.ptp(later) or np.ptp(later) == 0:
+        return values
+    margin = 0.1 * np.ptp(later)
+    ax.set_ylim(later.min() - margin, later.max() + margin)
+    return later
+
+
+def _looks() -> tuple[Iterator[str], Iterator[Any], Iterator[str]]:
+    """Colours, strokes and markers, begun again where they end."""
+    return itertools.cycle(COLORS), itertools.cycle(STROKES), itertools.cycle(MARKERS)
 
 
 def _new_axes() -> Axes:

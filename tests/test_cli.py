@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 import time
 import zipfile
@@ -19,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from keras_sgdr import SGDR, SnapshotCheckpoint, SnapshotEnsemble, WarmRestarts
+from keras_sgdr import SGDR, SGDRSchedule, SnapshotCheckpoint, SnapshotEnsemble, WarmRestarts
 from keras_sgdr.cli import main, run
 from keras_sgdr.optimizers import PyTorchSGD
 from keras_sgdr.snapshots import Manifest
@@ -66,7 +69,7 @@ def test_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert picture.is_file()
     rows = [line.get_label() for line in plt.gca().lines]
     assert rows == [
-        f"T_0={row[0]}, T_mult={row[1]}, {row[2]} cycles" for row in WarmRestarts.plan(75, warmup=5).rows[:4]
+        f"T_0={row[0]}, T_mult={row[1]}, {row[2]} cycles" for row in WarmRestarts.plan(75, warmup=5).rows[:5]
     ]
 
 
@@ -176,6 +179,21 @@ def test_snapshots(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.endswith("3 files, whole and unchanged.\n")
 
 
+def test_many_metrics_of_snapshots_fit_80_columns(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "snapshots", tmp_path / "snapshots")
+    manifest = Manifest.read(tmp_path / "snapshots")
+    names = ["loss", "accuracy", "val_loss", "val_accuracy", "val_top_5_accuracy"]
+    found = [dataclasses.replace(snapshot, metrics=dict.fromkeys(names, 0.5)) for snapshot in manifest.snapshots]
+    dataclasses.replace(manifest, snapshots=found).write()
+    assert main(["snapshots", str(tmp_path / "snapshots")]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(lines).split()
+    assert {"rate", "file", *names, *(snapshot.file for snapshot in found)} <= set(words)
+
+
 def test_ensemble(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--model", str(folder / "model.keras"), "--data", str(folder / "data.npz")]
     written = tmp_path / "mean.npy"
@@ -198,6 +216,28 @@ def test_ensemble(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     with np.load(folder / "data.npz") as data:
         expected = SnapshotEnsemble.load(folder / "snapshots", model, "last", n_members=2).predict(data["x"])
     np.testing.assert_array_equal(np.load(written), expected)
+
+
+def test_a_model_with_our_schedule_loads_in_a_process_of_the_command(folder: Path, tmp_path: Path) -> None:
+    """By itself it imports nothing that saved models name."""
+    model = keras.saving.load_model(folder / "model.keras")
+    rate = SGDRSchedule(T_0=1, eta_max=0.5, steps_per_epoch=1)
+    model.compile(keras.optimizers.SGD(rate), model.loss)
+    model.save(tmp_path / "model.keras")
+    files = ["--model", str(tmp_path / "model.keras"), "--data", str(folder / "data.npz")]
+    command = [sys.executable, "-m", "keras_sgdr", "ensemble", str(folder / "snapshots"), *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("ensemble ")
+
+
+@pytest.mark.parametrize(("own", "held_back"), [(None, "3"), ("0", "0")])
+def test_the_log_of_tensorflow_is_held_back_unless_the_user_says_otherwise(
+    own: str | None, held_back: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {} if own is None else {"TF_CPP_MIN_LOG_LEVEL": own})
+    assert main(["plan", "--epochs", "9"]) == 0
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == held_back
 
 
 def test_a_damaged_snapshot_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

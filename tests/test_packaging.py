@@ -118,6 +118,35 @@ def test_command_line_is_installed(wheel: Path) -> None:
         assert archive.read(name).decode().split() == ["[console_scripts]", "keras-sgdr", "=", "keras_sgdr.cli:main"]
 
 
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (["--help"], "List the snapshots of a folder"),
+        (["--version"], f"keras-sgdr {keras_sgdr.__version__}"),
+        (["plan", "--epochs", "70", "--n_cycles", "3"], "10, 30, 70"),
+        (["plot", "--epochs", "70", "-o", "lr.png"], "Cycles end after epochs: 10, 30, 70."),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_the_command_line_needs_no_keras_for_arithmetic(
+    words: list[str], printed: str, installed: Path, tmp_path: Path
+) -> None:
+    """It takes seconds to import, and fails without a backend."""
+    (tmp_path / "keras.py").write_text("raise ImportError('Keras was imported.')")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (tmp_path, installed)))
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "keras_sgdr", *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    done = run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert printed in done.stdout
+    # What does need it says why not.
+    assert run("snapshots", ".").stderr == "keras-sgdr: error: Keras was imported.\n"
+
+
 def test_import_and_examples(installed: Path) -> None:
     """The package imports nothing that Keras has not imported; each example runs by itself, from any folder."""
     # Keras itself imports matplotlib and more where they are installed, so only the difference is ours.

@@ -193,3 +193,13 @@ def test_ensemble_that_is_no_classifier() -> None:
     only = Report([2], [{"loss": 0.4}], {"loss": 0.2}, None)
     with pytest.raises(ValueError, match=r'`score` must be "loss". Received: score=\'mae\'. Pass it.'):
         plot_ensemble(only, score="mae")
+
+
+def test_a_first_epoch_that_diverged_does_not_flatten_the_rest() -> None:
+    history = {"loss": [0.7, 0.5, 0.4, 0.3], "val_loss": [887.0, 0.6, 0.5, 0.4]}
+    low, high = plot_history(history).get_ylim()
+    assert 0.2 < low < 0.3
+    assert 0.6 < high < 0.8
+    plt.close("all")
+    _, high = plot_history({"loss": [0.7, 0.5, 0.4, 0.3]}, metrics=["loss"]).get_ylim()
+    assert high > 0.7

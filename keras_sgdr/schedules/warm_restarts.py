@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_sgdr._checks import integer, one_of, require
-from keras_sgdr._text import aligned, call_of
+from keras_sgdr._text import call_of
 from keras_sgdr.schedules import planning
 from keras_sgdr.schedules.base import Cycle, Schedule
 from keras_sgdr.schedules.exact import (
@@ -292,4 +292,6 @@ class Plan(tuple[WarmRestarts, ...]):
         return [planning.cells(schedule._boundaries) for schedule in self]
 
     def __str__(self) -> str:
-        return aligned([planning.HEADINGS, *self.rows])
+        rows = [planning.HEADINGS, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -5,7 +5,7 @@ Anything but a classifier of one output is scored by the losses and metrics of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_sgdr._checks import invalid, one_of, require
+from keras_sgdr._text import WIDTH, aligned
 
 __all__ = ["Array", "Measured", "Mode", "Report", "Scores", "are_whole", "higher_is_better", "probabilities", "scores"]
 
@@ -64,26 +65,22 @@ class Report:
         names = [*(f"cycle {cycle}" for cycle in self.cycles), "ensemble"]
         rows = [*self.members, self.ensemble]
         if self.disagreement is None:
-            return _table(names, rows)
+            cells = [[name, *map(_cell, row.values())] for name, row in zip(names, rows, strict=True)]
+            return aligned([["", *rows[0]], *cells])
         disagreement = [*(" ".join(f"{share:.3f}" for share in row) for row in self.disagreement), ""]
         lines = [f"{'':<10}{'loss':>9}{'accuracy':>10}{'calibration error':>19}  disagrees with"]
         for name, score, shares in zip(names, rows, disagreement, strict=True):
-            numbers = f"{score.loss:>9.4f}{score.accuracy:>10.4f}{score.calibration_error:>19.4f}"
-            lines.append(f"{name:<10}{numbers}  {shares}".rstrip())
+            line = f"{name:<10}{score.loss:>9.4f}{score.accuracy:>10.4f}{score.calibration_error:>19.4f}"
+            # The shares of many members take several lines.
+            lines.append(
+                textwrap.fill(shares, WIDTH, initial_indent=f"{line}  ", subsequent_indent=" " * (len(line) + 2))
+                or line
+            )
         return "\n".join(lines)
 
 
-def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Scores by name, one row for each of `names`."""
-    lines = [f"{'':<10}" + "".join(f"  {title:>9}" for title in rows[0])]
-    for name, row in zip(names, rows, strict=True):
-        cells = (
-            f"{value:.4g}" if np.ndim(value) == 0 else " ".join(f"{v:.4g}" for v in value) for value in row.values()
-        )
-        lines.append(
-            f"{name:<10}" + "".join(f"  {cell:>{max(len(title), 9)}}" for title, cell in zip(row, cells, strict=True))
-        )
-    return "\n".join(lines)
+def _cell(value: Any) -> str:
+    return " ".join(f"{number:.4g}" for number in np.ravel(value))
 
 
 def higher_is_better(metric: str, mode: Mode = "auto") -> bool:

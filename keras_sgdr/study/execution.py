@@ -1,4 +1,4 @@
-"""Running a study: one run after another, or in parallel through joblib, with a progress bar."""
+"""Running a study: one run after another, or in parallel through joblib."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 
 from keras_sgdr._optional import load
 from keras_sgdr.study.heads import train_heads
+from keras_sgdr.study.progress import EpochCounts, progress_bar, shares
 from keras_sgdr.study.spec import Spec, fingerprint_of
 from keras_sgdr.study.store import Progress, Run, Store
 from keras_sgdr.study.together import TogetherTrainer
 from keras_sgdr.study.trainer import Trainer
 from keras_sgdr.study.workers import Parallel, lost_worker, take_share, workers
 
-__all__ = ["execute", "progress_text", "train_runs", "trainer_of"]
+__all__ = ["execute", "train_runs", "trainer_of"]
 
-_SECONDS_BETWEEN_UPDATES = 1.0
 # The trainer of the last study, by its token: its model is in the device's memory.
 _trainers: dict[tuple[str, bool], Trainer] = {}
 # A Dask worker may have several threads, and there is one model.
@@ -55,15 +54,20 @@ def execute(
         ValueError: If the store's runs are of another model, or the model is not one that a study can train.
     """
     store.tidy(runs)
+    counts = EpochCounts(store.folder)
+    counts.remove(runs)  # Those of a killed process.
     deadline = math.inf if minutes is None else time.time() + 60 * minutes
     jobs = len(runs) if store.spec.frozen else min(jobs, len(runs))
-    with _progress_bar(store, runs, jobs) if progress else contextlib.nullcontext():
-        if store.spec.frozen:
-            _train_on_frozen(store, runs)
-        elif jobs == 1:
-            train_runs(store, runs, deadline, together)
-        else:
-            _train_in_processes(store, runs, jobs, parallel, deadline, together)
+    try:
+        with progress_bar(store, runs, jobs) if progress else contextlib.nullcontext():
+            if store.spec.frozen:
+                _train_on_frozen(store, runs)
+            elif jobs == 1:
+                train_runs(store, runs, deadline, together)
+            else:
+                _train_in_processes(store, runs, jobs, parallel, deadline, together)
+    finally:
+        counts.remove(runs)
 
 
 def train_runs(store: Store, runs: Sequence[Run], deadline: float = math.inf, together: int = 1) -> None:
@@ -93,14 +97,18 @@ def _groups(runs: Sequence[Run], begins: Mapping[Run, Progress | None], together
 
 def _train_group(store: Store, begins: Mapping[Run, Progress | None], deadline: float, together: int) -> None:
     """Train runs together, from where each begins."""
-    trainer, runs = trainer_of(store.spec, together), list(begins)
+    trainer, runs, counts = trainer_of(store.spec, together), list(begins), EpochCounts(store.folder)
 
     def keep(run: Run, progress: Progress) -> None:
-        store.write_progress(run, trainer.fingerprint, progress)
+        counts.write(run, progress.epochs)
+        if progress.variables:
+            store.write_progress(run, trainer.fingerprint, progress)
 
     def stop() -> bool:
         return time.time() >= deadline
 
+    for run, begin in begins.items():
+        counts.write(run, 0 if begin is None else begin.epochs)
     try:
         if isinstance(trainer, TogetherTrainer):
             results = trainer.run_together(begins, keep=keep, stop=stop)
@@ -131,7 +139,15 @@ def _train_on_frozen(store: Store, runs: Sequence[Run]) -> None:
     model = store.spec.build(0)
     fingerprint = fingerprint_of(model)
     store.check_model(fingerprint)
-    metrics = train_heads(store.spec, model, runs)
+
+    counts = EpochCounts(store.folder)
+
+    def ended(epochs: int) -> None:
+        for run in runs:
+            counts.write(run, epochs)
+
+    ended(0)
+    metrics = train_heads(store.spec, model, runs, ended)
     seconds = (time.perf_counter() - began) / len(runs)
     for run in runs:
         store.write(run, fingerprint, Progress(metrics[run], seconds=seconds))
@@ -148,9 +164,9 @@ def _train_in_processes(
             with workers(parallel, jobs) as number:
                 joblib.Parallel(n_jobs=number, batch_size=1, pre_dispatch="all")(
                     joblib.delayed(_train_in_worker)(
-                        store, left[place::number], deadline, together, (place, number) if parallel == "loky" else None
+                        store, share, deadline, together, (place, number) if parallel == "loky" else None
                     )
-                    for place in range(number)
+                    for place, share in enumerate(shares(left, number))
                 )
             return
         except lost_worker(parallel) as error:
@@ -169,49 +185,3 @@ def _train_in_worker(
     if share is not None:
         take_share(*share)
     train_runs(store, runs, deadline, together)
-
-
-@contextlib.contextmanager
-def _progress_bar(store: Store, runs: Sequence[Run], jobs: int) -> Iterator[None]:
-    """Show a bar while runs are trained, here or elsewhere: it counts the store's files."""
-    rich = load("rich.progress", "The progress of a study")
-    columns = rich.TextColumn("{task.description}"), rich.BarColumn()
-    began, ended = time.monotonic(), threading.Event()
-    with rich.Progress(*columns) as bar:
-        task = bar.add_task("", total=len(runs))
-
-        def update() -> None:
-            done, failed = store.count(runs)
-            text = progress_text(done, failed, len(runs), jobs, time.monotonic() - began)
-            bar.update(task, completed=done + failed, description=text)
-
-        def keep_up() -> None:
-            update()
-            while not ended.wait(_SECONDS_BETWEEN_UPDATES):
-                update()
-
-        thread = threading.Thread(target=keep_up, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            update()
-
-
-def progress_text(done: int, failed: int, total: int, jobs: int, seconds: float) -> str:
-    """The state of the runs in words, with the time left once one has ended.
-
-    >>> progress_text(done=3, failed=0, total=10, jobs=2, seconds=90)
-    '3 of 10 runs done, 2 running, 0:03:30 left'
-    """
-    ended = done + failed
-    parts = [f"{done} of {total} runs done"]
-    if running := min(jobs, total - ended):
-        parts.append(f"{running} running")
-    if failed:
-        parts.append(f"{failed} failed")
-    if 0 < ended < total:
-        parts.append(f"{timedelta(seconds=math.ceil(seconds / ended * (total - ended)))} left")
-    return ", ".join(parts)

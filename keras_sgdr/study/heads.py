@@ -6,7 +6,7 @@ an optimizer that works element by element moves each by its own schedule's lear
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,9 @@ _ELEMENTWISE = tuple(
 )
 
 
-def train_heads(spec: Spec, model: Any, runs: Collection[Run]) -> dict[Run, Metrics]:
+def train_heads(
+    spec: Spec, model: Any, runs: Collection[Run], ended: Callable[[int], object] = lambda epochs: None
+) -> dict[Run, Metrics]:
     """Train the heads of all these runs at once.
 
     Args:
@@ -40,6 +42,7 @@ def train_heads(spec: Spec, model: Any, runs: Collection[Run]) -> dict[Run, Metr
         model: What `spec.build(0)` returned. Its last layer is the head.
         runs: Schedules and seeds. Where they are no full grid, the heads of the others are trained with them, for
             nothing.
+        ended: Called with the epochs completed, as each ends.
 
     Returns:
         By run the values of each metric, one per epoch.
@@ -54,7 +57,7 @@ def train_heads(spec: Spec, model: Any, runs: Collection[Run]) -> dict[Run, Metr
     heads = _Heads(head, model.loss, train, val, _initial(model, head, seeds), len(names))
     rates = np.stack([spec.schedules[name].learning_rates(spec.epochs, spec.steps) for name in names], axis=1)
     heads.set_optimizer(model.optimizer, rates)
-    metrics = heads.train(spec, seeds, jit_compile=model.jit_compile, run_eagerly=model.run_eagerly)
+    metrics = heads.train(spec, seeds, ended, jit_compile=model.jit_compile, run_eagerly=model.run_eagerly)
     places = {run: (slice(None), seeds.index(run.seed), names.index(run.schedule)) for run in runs}
     return {run: {name: metrics[name][place].tolist() for name in METRICS} for run, place in places.items()}
 
@@ -171,7 +174,9 @@ class _Heads(keras.Model):
         optimizer.learning_rate = rate
         self._optimizer_of_heads = optimizer
 
-    def train(self, spec: Spec, seeds: Sequence[int], **compiling: bool) -> dict[str, Array]:
+    def train(
+        self, spec: Spec, seeds: Sequence[int], ended: Callable[[int], object], **compiling: bool
+    ) -> dict[str, Array]:
         """Train them, compiled as said. Returns each metric as `(epochs, S, K)`."""
         (_, y), (_, y_val) = spec.data
 
@@ -188,6 +193,7 @@ class _Heads(keras.Model):
             steps_per_epoch=spec.steps,
             validation_data=((all_samples,), y_val[all_samples]),
             validation_batch_size=VALIDATION_BATCH,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ended(epoch + 1))],
             shuffle=False,
             verbose=0,
         ).history

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -82,6 +83,7 @@ class Record:
         metrics: One value per epoch; NaN where it was not finite.
         outputs: See `Progress`; seven digits of each number, NaN as above.
         made_with: Versions and hardware that ended it: see `environment`.
+        ended: The date of that; empty in records of before it was kept.
     """
 
     schedule: str
@@ -93,6 +95,7 @@ class Record:
     metrics: Metrics
     outputs: Outputs
     made_with: dict[str, Any]
+    ended: str = ""
 
     @property
     def run(self) -> Run:
@@ -181,7 +184,7 @@ class Store:
     def write(self, run: Run, fingerprint: str, progress: Progress) -> None:
         """Keep a run that is done, and remove what was kept of it before."""
         results = {name: getattr(progress, name) for name in ("metrics", "outputs", "seconds")}
-        record = Record(**self._identity(run, fingerprint), **results, made_with=environment())
+        record = Record(**self._identity(run, fingerprint), **results, made_with=environment(), ended=f"{date.today()}")
         self._write(run, _DONE, record.to_json())
         for ending in (_FAILED, _STOPPED):
             self._path(run, ending).unlink(missing_ok=True)
@@ -235,14 +238,16 @@ class Store:
     def failures(self) -> Iterator[tuple[Run, str]]:
         """The runs that raised and have not been done since, each with its traceback."""
         for path in self._paths(_FAILED):
-            yield _read(
-                path, _FAILED, lambda content: (Run(content["schedule"], content["seed"]), content["traceback"])
-            )
+            yield _read(path, _FAILED, lambda found: (Run(found["schedule"], found["seed"]), found["traceback"]))
 
     def count(self, runs: Iterable[Run]) -> tuple[int, int]:
         """How many of these runs are done, and how many failed. Reads no file."""
         files = [(self._path(run, _DONE).is_file(), self._path(run, _FAILED).is_file()) for run in runs]
         return sum(done for done, _ in files), sum(failed for _, failed in files)
+
+    def stopped(self, runs: Iterable[Run]) -> list[Run]:
+        """Which of these runs go on where they were stopped."""
+        return [run for run in runs if self._path(run, _STOPPED).is_file()]
 
     def left(self, runs: Iterable[Run]) -> list[Run]:
         """Which of these runs are neither done nor failed. Reads no file."""

@@ -194,6 +194,23 @@ class Study:
         return [json.loads(text) for text in sorted(different)]
 
     @property
+    def trained(self) -> dict[str, str]:
+        """What was trained, in words, by name: samples, epochs, batches, seeds, and when."""
+        (x, _), (x_val, _) = self.spec.data
+        records, seeds = self.store.records(), self.spec.seeds
+        dates = sorted({record.ended for record in records if record.ended})
+        is_range = len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1))
+        return {
+            "training samples": f"{len(x)} of {' x '.join(map(str, x.shape[1:]))}",
+            "validation samples": f"{len(x_val)} of {' x '.join(map(str, x_val.shape[1:]))}",
+            "schedules": "; ".join(self.spec.schedules),
+            "epochs": f"{self.spec.epochs}, of {self.spec.steps} updates in batches of {self.spec.batch_size}",
+            "seeds": f"{seeds[0]} to {seeds[-1]}" if is_range else ", ".join(map(str, seeds)),
+            "runs done": f"{len(self.store.runs) - len(self.store.missing())} of {len(self.store.runs)}",
+            "trained on": " to ".join(dict.fromkeys([*dates[:1], *dates[-1:]])) or "a date that the runs do not tell",
+        }
+
+    @property
     def failures(self) -> DataFrame:
         """The runs that failed: `schedule`, `seed`, `traceback`."""
         runs = set(self.store.runs)

@@ -125,7 +125,8 @@ class Trainer:
             name: Of the schedule.
             seed: Of weights, batches and crops.
             begin: Where an earlier call was stopped, to go on there.
-            keep: Called with what there is of the run, now and then as an epoch ends, and when it is stopped.
+            keep: Called with what there is of the run as each epoch ends: with its variables now and then, and when it
+                is stopped.
             stop: Whether to stop, asked as each epoch ends.
 
         Returns:
@@ -242,9 +243,11 @@ class Log:
             self._outputs[epoch] = self._take_outputs()
         stop = stop and epoch < self._epochs
         is_due = time.perf_counter() - self._saved >= SECONDS_BETWEEN_SAVES and epoch < self._epochs
-        if self._keep is not None and (stop or is_due):
-            self._keep(dataclasses.replace(self.progress(), variables=self._take_variables()))
-            self._saved = time.perf_counter()
+        if self._keep is not None:
+            variables = self._take_variables() if stop or is_due else []
+            self._keep(dataclasses.replace(self.progress(), variables=variables))
+            if variables:
+                self._saved = time.perf_counter()
         return stop
 
     def progress(self) -> Progress:

@@ -31,8 +31,13 @@ def workers(parallel: Parallel, jobs: int) -> Iterator[int]:
     Yields:
         How many there are: on Ray, at most as many as the cluster has processors.
     """
-    config, what = load("joblib", "A study with jobs=2 or more").parallel_config, f'A study with parallel="{parallel}"'
+    what = f'A study with parallel="{parallel}"'
+    config = load("joblib", "A study with jobs=2 or more").parallel_config
     with contextlib.ExitStack() as stack:
+        if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+            # Processes begin with it. TensorFlow's log of each would be written into the progress bar.
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+            stack.callback(os.environ.pop, "TF_CPP_MIN_LOG_LEVEL")
         options: dict[str, Any] = {}
         if parallel == "ray":
             ray = load("ray", what)

@@ -196,6 +196,6 @@ def test_a_model_that_gives_another_number_of_rows_is_refused(tmp_path: Path) ->
     given = model.predict
     model.predict = lambda x, **options: np.repeat(given(x, **options), 2, axis=0)
     with pytest.raises(
-        ValueError, match=rf"as many outputs as .* Received: outputs=\[{2 * SAMPLES}\]. There are {SAMPLES}"
+        ValueError, match=rf"must give {SAMPLES} outputs .* Received: outputs=\[{2 * SAMPLES}\]. Predict without"
     ):
         ensemble.predict(X)

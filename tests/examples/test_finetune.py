@@ -107,6 +107,15 @@ def test_adamwr(tmp_path: Path) -> None:
     assert (optimizer.eta_max, optimizer.lambda_norm) == (0.005, 0.04)
 
 
+def test_the_widest_table_of_cycles_fits_80_columns() -> None:
+    cycle: dict[str, Any] = {"index": 9, "first_epoch": 99, "last_epoch": 199, "length": 128, "complete": False}
+    cycle |= {"first_rate": 3.2e-4, "last_rate": 3.2e-6, "loss": 887.12, "accuracy": 0.5, "val_loss": 887.12}
+    lines = finetune_ants_bees.cycle_table([cycle | {"val_accuracy": 0.5}], 4, lambda_norm=0.025).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["cycle", "epochs", "rate", "to", "decay", "loss", "acc.", "val", "val"]
+    assert lines[3].split()[-4:] == ["887.120", "0.500", "887.120", "0.500"]
+
+
 def test_figures_need_a_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"`run` must be the output folder .* Received: run=.*Run `make demo`"):
         make_figures.main(make_figures.Options(run=tmp_path))

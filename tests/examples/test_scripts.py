@@ -28,6 +28,16 @@ def test_no_script_imports_another(script: Path) -> None:
 @pytest.mark.parametrize("name", ["compare_schedules", "finetune_ants_bees", "snapshot_ensemble"])
 def test_onednn_is_turned_on_before_tensorflow_is_imported(name: str) -> None:
     """On processors where it is off by default, an update of a ResNet on small images takes five times as long."""
+    assert is_set_before_keras(name, "TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+@pytest.mark.parametrize("name", ["compare_schedules", "finetune_ants_bees", "snapshot_ensemble", "make_figures"])
+def test_the_log_of_tensorflow_is_held_back(name: str) -> None:
+    assert is_set_before_keras(name, "TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def is_set_before_keras(name: str, variable: str, value: str) -> bool:
+    """Whether a script sets a variable, unless the user has, before anything imports a backend."""
     body = ast.parse((EXAMPLES / f"{name}.py").read_text()).body
-    turned_on = [ast.unparse(node) for node in body].index("os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')")
-    assert turned_on < min(place for place, node in enumerate(body) if imported(node) & {"keras", "keras_sgdr"})
+    line = [ast.unparse(node) for node in body].index(f"os.environ.setdefault('{variable}', '{value}')")
+    return line < min(place for place, node in enumerate(body) if imported(node) & {"keras", "keras_sgdr"})

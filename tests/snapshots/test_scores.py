@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_sgdr.snapshots.scores import higher_is_better, probabilities, scores
+from keras_sgdr.snapshots.scores import Report, Scores, higher_is_better, probabilities, scores
 
 
 def test_scores() -> None:
@@ -18,6 +18,17 @@ def test_scores() -> None:
     assert score.loss == pytest.approx(-np.log([0.9, 0.2, 0.7, 0.45]).mean())
     # Each confidence in a bin of its own: (0.1 + 0.8 + 0.3 + 0.55) / 4.
     assert score.calibration_error == pytest.approx(0.4375)
+
+
+def test_a_report_of_many_members_fits_80_columns() -> None:
+    members, disagreement = [Scores(0.5, 0.5, 0.1)] * 12, np.full((12, 12), 0.125)
+    lines = str(Report(list(range(1, 13)), members, Scores(0.4, 0.5, 0.1), disagreement)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("0.125") for line in lines) == 144
+    metrics = {f"a_metric_of_the_model_{number}": 0.1 for number in range(6)}
+    lines = str(Report([1], [metrics], metrics, None)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(name in " ".join(lines).split() for name in metrics)
 
 
 def test_calibration_is_judged_by_the_bin() -> None:

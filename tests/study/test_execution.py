@@ -15,9 +15,8 @@ import pytest
 
 from keras_sgdr import StepDecay, WarmRestarts
 from keras_sgdr._optional import load
-from keras_sgdr.study.execution import progress_text
 from keras_sgdr.study.spec import Spec
-from keras_sgdr.study.workers import LOCALHOST
+from keras_sgdr.study.workers import LOCALHOST, workers
 from tests.support.addresses import LOCALHOST_OF_RAY, other_addresses
 from tests.support.study_nets import image_study, point_model, point_study
 
@@ -183,6 +182,16 @@ def test_a_run_that_raises_is_recorded_and_the_others_go_on(
     pd.testing.assert_frame_equal(study.results, serial_points, check_exact=True)
 
 
+@pytest.mark.parametrize("own", [None, "1"])
+def test_processes_hold_back_the_log_of_tensorflow(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if own is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", own)
+    with workers("loky", 2):
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (own or "3")
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == own
+
+
 def test_what_starts_the_processes_must_be_known(tmp_path: Path) -> None:
     other: Any = "threads"
     message = r"`parallel` must be \"loky\", \"ray\" or \"dask\"\. Received: parallel='threads'\."
@@ -195,16 +204,3 @@ def test_jobs_must_be_positive(tmp_path: Path) -> None:
         point_study(tmp_path).run(jobs=0)
     with pytest.raises(ValueError, match=r"`minutes` must be a finite positive number\. Received: minutes=0\. Pass"):
         point_study(tmp_path).run(minutes=0)
-
-
-@pytest.mark.parametrize(
-    ("done", "failed", "jobs", "expected"),
-    [
-        (0, 0, 2, "0 of 10 runs done, 2 running"),
-        (3, 0, 2, "3 of 10 runs done, 2 running, 0:03:30 left"),
-        (8, 1, 2, "8 of 10 runs done, 1 running, 1 failed, 0:00:10 left"),
-        (10, 0, 2, "10 of 10 runs done"),
-    ],
-)
-def test_progress_in_words(done: int, failed: int, jobs: int, expected: str) -> None:
-    assert progress_text(done, failed, 10, jobs, seconds=90) == expected

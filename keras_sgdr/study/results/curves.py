@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_sgdr.plotting import MARKERS, STROKES
+from keras_sgdr.plotting import COLORS, MARKERS, STROKES
 from keras_sgdr.schedules.exact import FloatArray
 from keras_sgdr.study.results.statistics import finite, spread
 
@@ -26,7 +26,7 @@ class Curve(NamedTuple):
     name: str
     label: str
     color: str
-    stroke: str
+    stroke: Any
     marker: str
     epochs: NDArray[np.int64]
     mean: FloatArray
@@ -36,6 +36,7 @@ class Curve(NamedTuple):
     low: FloatArray
     high: FloatArray
     ends: list[int]  # Places in `epochs` that end a cycle.
+    runs: FloatArray  # Each seed's values.
 
 
 def curves_of(results: DataFrame, metric: str) -> list[Curve]:
@@ -46,7 +47,7 @@ def curves_of(results: DataFrame, metric: str) -> list[Curve]:
     for place, (name, runs) in enumerate(results.groupby("schedule", sort=False)):
         seeds, lost = runs["seed"].nunique(), runs.loc[~np.isfinite(runs[metric]), "seed"].nunique()
         label = f"{name}, n={seeds}" + (f" of which {lost} diverge" if lost else "")
-        look = f"C{place}", STROKES[place % len(STROKES)], MARKERS[place % len(MARKERS)]
+        look = COLORS[place % len(COLORS)], STROKES[place % len(STROKES)], MARKERS[place % len(MARKERS)]
         curve = means[means["schedule"] == name]
         epochs = curve["epoch"].to_numpy(np.int64)
         mean, sd = (curve[column].to_numpy(np.float64) for column in ("mean", "sd"))
@@ -55,5 +56,6 @@ def curves_of(results: DataFrame, metric: str) -> list[Curve]:
             by_epoch = finite(runs, metric).groupby(runs["epoch"])
             middle, low, high = (by_epoch.quantile(q).to_numpy(np.float64) for q in (0.5, *QUANTILES))
         ends = np.flatnonzero(np.isin(epochs, runs.loc[runs["cycle_end"], "epoch"].to_numpy())).tolist()
-        curves.append(Curve(str(name), label, *look, epochs, mean, middle, low, high, ends))
+        each = runs.pivot(index="seed", columns="epoch", values=metric).to_numpy(np.float64)
+        curves.append(Curve(str(name), label, *look, epochs, mean, middle, low, high, ends, each))
     return curves

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,8 @@ from keras_sgdr._files import replace_file
 from keras_sgdr._optional import load
 from keras_sgdr.plotting import MOST_MARKERS, plot_learning_rate
 from keras_sgdr.schedules import Schedule
-from keras_sgdr.schedules.exact import FloatArray
+from keras_sgdr.study.results import conclusions
+from keras_sgdr.study.results.axes import labelled, new_axes, scale
 from keras_sgdr.study.results.curves import curves_of
 from keras_sgdr.study.results.statistics import baseline_of, best_so_far, compared_epochs, differences
 from keras_sgdr.study.results.tables import rows_of
@@ -31,15 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CAPTIONS", "draw", "plot_differences", "plot_means", "plot_panels", "plot_smoothed"]
 
-# A loss that is so many times as high somewhere as elsewhere is drawn on a logarithmic axis.
-MOST_RATIO = 8
+
+# Of fewer seeds than that each is drawn, and no band: it would tell their number, not their spread.
+FEWEST_IN_A_BAND = 6
+# Of fewer epochs smoothing leaves nothing but what it makes up.
+FEWEST_SMOOTHED = 30
 
 # By the names of the files that `draw` writes.
 CAPTIONS = {
     "rates": "Learning rate of every update; markers are ends of cycles.",
-    "pair": "The baseline and the first schedule compared with it, with the band over the seeds that the legend names.",
-    "panels": "Every schedule, with the band that the legend of the pair names. Grey and dashed: the first schedule.",
-    "smoothed": "Means of all schedules together, smoothed. Dots and markers are the means themselves.",
+    "pair": "The baseline and the first schedule compared with it, and the seeds as the legend says.",
+    "panels": "Every schedule, its seeds as in the pair. Grey and dashed: the first schedule.",
+    "means": f"Means of all schedules together. Of {FEWEST_SMOOTHED} epochs or more: smoothed, and the means as dots.",
     "differences": "Paired differences to the baseline, mean and 95 % t interval, at every end of a cycle and "
     "after the last epoch. Filled markers: it ends a cycle itself. Below zero, it has less than the baseline.",
     "best_so_far": "Anytime curves: mean over the seeds of the best value so far.",
@@ -54,22 +59,23 @@ def plot_means(
     only: Collection[str] | None = None,
     band: bool = True,
 ) -> Axes:
-    """Draw the mean over the seeds by epoch, with a band of one SD to either side.
+    """Draw the mean over the seeds by epoch, with a band of one SD to either side; up to 5 seeds each as a thin line.
 
     Where the mean less one SD of a loss would fall below 0, it is the median, with a band from the 16 % to the 84 %
-    quantile. A metric that varies by a factor of 8 is drawn on a logarithmic axis.
+    quantile. A metric that varies by a factor of 8 is drawn on a logarithmic axis. First epochs that lie so far off
+    that they would take half of the axis are cut off.
 
     Args:
         results: The study's table.
         ax: Axes to draw on; new ones if None.
         metric: Which of the table's columns.
         only: Names of the schedules to draw; all where None.
-        band: Whether to draw the band.
+        band: Whether to draw the band, or the seeds.
 
     Returns:
         The axes drawn on.
     """
-    ax = _new_axes()[0] if ax is None else ax
+    ax = new_axes()[0] if ax is None else ax
     described = "mean over the seeds"
     curves = curves_of(results, metric)
     middles = [curve.middle if band else curve.mean for curve in curves]
@@ -80,14 +86,17 @@ def plot_means(
         marked = curve.ends[:: -(1 + len(curve.ends) // MOST_MARKERS)]
         style: dict[str, Any] = {"color": curve.color, "linestyle": curve.stroke, "label": curve.label}
         ax.plot(curve.epochs, middle, marker=curve.marker if marked else None, markevery=marked, **style)
-        if band and np.isfinite(curve.low).any():
-            is_median = curve.middle is not curve.mean
+        is_median = curve.middle is not curve.mean
+        if band and 1 < len(curve.runs) < FEWEST_IN_A_BAND:
+            described = f"{'median' if is_median else 'mean'} over the seeds; thin: each of them"
+            ax.plot(curve.epochs, curve.runs.T, color=curve.color, linestyle=curve.stroke, linewidth=0.6, alpha=0.6)
+        elif band and np.isfinite(curve.low).any():
             described = "median and middle 68 % of the seeds" if is_median else "mean ± 1 SD over the seeds"
             ax.fill_between(curve.epochs, curve.low, curve.high, color=curve.color, alpha=0.15, linewidth=0)
             for edge in (curve.low, curve.high):
                 ax.plot(curve.epochs, edge, color=curve.color, linestyle=curve.stroke, linewidth=0.5)
-    _scale(ax, metric, middles)
-    return _labelled(ax, metric, f"{described}; markers: ends of cycles")
+    scale(ax, metric, middles)
+    return labelled(ax, metric, f"{described}; markers: ends of cycles")
 
 
 def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metric: str = "val_loss") -> list[Axes]:
@@ -107,7 +116,7 @@ def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metri
     curves = curves_of(results, metric)
     columns = math.ceil(math.sqrt(len(curves)))
     given = axes is not None
-    axes = _new_axes(len(curves), columns) if axes is None else list(axes)
+    axes = new_axes(len(curves), columns) if axes is None else list(axes)
     rule = "`axes` must be one per schedule."
     require(len(axes) >= len(curves), rule, "axes", len(axes), f"Pass {len(curves)}, or None.")
     for place, (curve, ax) in enumerate(zip(curves, axes, strict=False)):
@@ -129,7 +138,7 @@ def plot_panels(results: DataFrame, axes: Sequence[Axes] | None = None, *, metri
 def plot_smoothed(
     results: DataFrame, ax: Axes | None = None, *, metric: str = "val_loss", smoothing: float = 1.0
 ) -> Axes:
-    """Draw all means in one, smoothed by radial basis functions.
+    """Draw all means in one, smoothed by radial basis functions; those of less than 30 epochs as they are.
 
     Smoothing reaches across a restart, so the means themselves are there too: dots, and markers at ends of cycles.
 
@@ -147,23 +156,23 @@ def plot_smoothed(
         ValueError: If `smoothing` is negative.
     """
     at_least("smoothing", smoothing, 0, "Pass smoothing=0 for curves through every mean.")
-    ax = _new_axes()[0] if ax is None else ax
+    ax = new_axes()[0] if ax is None else ax
     interpolator = load("scipy.interpolate", "Smoothing").RBFInterpolator
     for curve in curves_of(results, metric):
         finite = np.isfinite(curve.mean)
         epochs, mean = curve.epochs[finite].astype(np.float64), curve.mean[finite]
-        # Of less than three points there is no thin-plate spline.
-        smooth = interpolator(epochs[:, None], mean, smoothing=smoothing)(epochs[:, None]) if len(mean) > 2 else mean
+        is_smoothed = len(curve.epochs) >= FEWEST_SMOOTHED and len(mean) >= FEWEST_SMOOTHED
+        smooth = interpolator(epochs[:, None], mean, smoothing=smoothing)(epochs[:, None]) if is_smoothed else mean
         ax.plot(epochs, mean, ".", color=curve.color, alpha=0.4, markersize=3)
         ax.plot(epochs, smooth, color=curve.color, linestyle=curve.stroke)
         ax.plot(curve.epochs[curve.ends], curve.mean[curve.ends], curve.marker, color=curve.color)
         # For the legend, with stroke and marker.
         marker = curve.marker if curve.ends else None
         ax.plot([], [], color=curve.color, linestyle=curve.stroke, marker=marker, label=curve.label)
-    _scale(ax, metric, [curve.mean for curve in curves_of(results, metric)])
-    return _labelled(
-        ax, metric, f"thin-plate RBF, smoothing {smoothing:g}; dots: the means; markers: the means at ends of cycles"
-    )
+    scale(ax, metric, [curve.mean for curve in curves_of(results, metric)])
+    described = f"thin-plate RBF, smoothing {smoothing:g}; dots: the means; markers: the means at ends of cycles"
+    is_smoothed = results["epoch"].nunique() >= FEWEST_SMOOTHED
+    return labelled(ax, metric, described if is_smoothed else "means over the seeds; markers: ends of cycles")
 
 
 def plot_differences(
@@ -185,7 +194,7 @@ def plot_differences(
     """
     rows = rows_of(differences(results, baseline, metric))
     baseline, epochs = baseline_of(results, baseline), compared_epochs(results)
-    ax = _new_axes(width=max(7.0, 0.8 * len(epochs)))[0] if ax is None else ax
+    ax = new_axes(width=max(7.0, 0.8 * len(epochs)))[0] if ax is None else ax
     compared = [curve for curve in curves_of(results, metric) if curve.name != baseline]
     for number, curve in enumerate(compared):
         shift = 0.6 * ((number + 0.5) / len(compared) - 0.5)
@@ -207,7 +216,7 @@ def plot_differences(
     ax.axhline(0, color="0.4", linewidth=0.8, zorder=0)
     for column in range(1, len(epochs)):
         ax.axvline(column - 0.5, color="0.9", linewidth=0.8, zorder=0)
-    _labelled(ax, metric, "mean and 95 % t interval of paired differences; filled: end of its own cycle")
+    labelled(ax, metric, "mean and 95 % t interval of paired differences; filled: end of its own cycle")
     ax.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
     ax.set_xlim(-0.5, len(epochs) - 0.5)
     ax.set_ylabel(f"{ax.get_ylabel()}, minus {baseline}")
@@ -240,47 +249,30 @@ def draw(
     baseline = baseline_of(results)
     names = [curve.name for curve in curves_of(results, metric)]
     drawn = {
-        "rates": plot_learning_rate(schedules, epochs, _new_axes()[0]),
+        "rates": plot_learning_rate(schedules, epochs, new_axes()[0]),
         "pair": plot_means(results, metric=metric, only=names[:2]),
         "panels": plot_panels(results, metric=metric)[0],
-        "smoothed": plot_smoothed(results, metric=metric),
+        "means": plot_smoothed(results, metric=metric),
         "best_so_far": plot_means(best_so_far(results, metric), metric=metric, band=False),
     }
     drawn["best_so_far"].set_ylabel(f"Best {drawn['best_so_far'].get_ylabel().lower()} so far")
+    titles = {
+        "rates": conclusions.restarts(results),
+        "panels": conclusions.ahead(results, metric),
+        "means": conclusions.best_epoch(results, metric),
+        "best_so_far": conclusions.ahead(
+            best_so_far(results, metric), metric, what=f"of the best {conclusions.spoken(metric)} so far"
+        ),
+    }
     if names != [baseline]:
         drawn["differences"] = plot_differences(results, metric=metric)
+        paired = differences(results, metric=metric)
+        titles["differences"] = conclusions.excluding_zero(paired, baseline)
+        titles["pair"] = conclusions.pair(paired, baseline, metric)
     paths = {name: Path(folder, f"{name}.png") for name in CAPTIONS if name in drawn}
     for name, path in paths.items():
         figure = drawn[name].get_figure(root=True)
         assert figure is not None
+        figure.suptitle(textwrap.fill(titles.get(name, ""), 80), fontsize="medium")
         replace_file(path, partial(figure.savefig, dpi=150))
     return list(paths.values())
-
-
-def _scale(ax: Axes, metric: str, curves: Sequence[FloatArray]) -> None:
-    """Make the axis logarithmic where a loss varies so much that a linear one would flatten the rest."""
-    values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
-    if "accuracy" not in metric and len(values) and values.min() > 0 and values.max() > MOST_RATIO * values.min():
-        ax.set_yscale("log")
-
-
-def _new_axes(panels: int = 1, columns: int = 1, width: float = 7.0) -> list[Axes]:
-    """Axes of a figure that no window shows, with scales in common."""
-    rows = math.ceil(panels / columns)
-    size = (3.2 * columns, 2.4 * rows) if columns > 1 else (width, 4.5)
-    figure = load("matplotlib.figure", "Drawing", "plot").Figure(figsize=size, layout="constrained")
-    axes: list[Axes] = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
-    for ax in axes[panels:]:
-        ax.remove()
-    return axes[:panels]
-
-
-def _labelled(ax: Axes, metric: str, title: str) -> Axes:
-    ax.set_xlabel("Epochs completed")
-    ax.locator_params("x", integer=True)
-    ax.set_ylabel(metric.replace("val_", "validation ").capitalize())
-    # Above the axes: curves that rise at every restart leave no corner free.
-    ax.legend(
-        title=title, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8, title_fontsize=8
-    )
-    return ax

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_sgdr._files import replace_file
+from keras_sgdr._text import wrapped
 from keras_sgdr.environment import environment
+from keras_sgdr.study.results.conclusions import conclusion
 from keras_sgdr.study.results.figures import CAPTIONS
 from keras_sgdr.study.results.intervals import COVERAGE
 from keras_sgdr.study.results.statistics import (
@@ -26,7 +27,8 @@ from keras_sgdr.study.results.statistics import (
     finite,
     spread,
 )
-from keras_sgdr.study.results.tables import Table, compared, ends, equivalent, places_of, reached, rows_of
+from keras_sgdr.study.results.table import Table
+from keras_sgdr.study.results.tables import compared, ends, equivalent, places_of, reached, rows_of
 from keras_sgdr.study.results.tables import ensembles as gains
 
 if TYPE_CHECKING:
@@ -42,12 +44,19 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
+h1, h2 {{ line-height: 1.2; overflow-wrap: anywhere; }}
+h2 {{ margin-top: 2.5rem; font-size: 1.3rem; }}
 figure {{ margin: 2rem 0; }}
-img {{ max-width: 100%; }}
-figcaption, caption {{ text-align: left; color: #555; padding: 0.3rem 0; }}
-table {{ border-collapse: collapse; margin: 1.5rem 0; display: block; overflow-x: auto; }}
-th, td {{ text-align: right; padding: 0.2rem 0.8rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+/* Narrower than that, a picture's text would be too small: it scrolls, as a wide table does. */
+img {{ display: block; width: 100%; min-width: 36rem; }}
+.picture, .table {{ overflow-x: auto; }}
+.caption, figcaption {{ color: #555; margin: 1.5rem 0 0.3rem; }}
+figcaption {{ margin: 0.3rem 0 0; }}
+table {{ border-collapse: collapse; }}
+th, td {{ text-align: right; padding: 0.2rem 0.6rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
+.pairs td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }}
+.pairs td:first-child {{ white-space: nowrap; }}
 pre {{ overflow-x: auto; background: #f5f5f5; padding: 0.5rem; }}
 </style>
 </head>
@@ -61,10 +70,10 @@ pre {{ overflow-x: auto; background: #f5f5f5; padding: 0.5rem; }}
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The results of a study: a sentence, tables, and how to read them. Prints as text.
+    """The results of a study: its conclusion, tables, and how to read them. Prints as text.
 
     Attributes:
-        headline: The first schedule against the baseline, with its interval; empty where there is none.
+        headline: Who is ahead, and the first schedule against the baseline; empty where nothing can be claimed.
         tables: In the order of reading.
         notes: Sentences.
     """
@@ -74,7 +83,7 @@ class Summary:
     notes: list[str]
 
     def __str__(self) -> str:
-        return "\n\n".join(filter(None, [self.headline, *map(str, self.tables), "\n".join(self.notes)]))
+        return "\n\n".join(filter(None, [wrapped(self.headline), *map(str, self.tables), *map(wrapped, self.notes)]))
 
     def markdown(self) -> str:
         """All of it in Markdown."""
@@ -123,10 +132,11 @@ def summarize(
     goal = rows_of(means)[baseline, last]["mean"] if target is None else float(target)
     places = places_of(means["mean"])
     source = f", the mean of {baseline} after the last epoch" if target is None else ""
-    tables = [
-        ends(metric, last, means, best(results, metric), places),
-        reached(f"Epochs to a {metric} of {goal:.4g}{source}", epochs_to(results, goal, metric)),
-    ]
+    tables = [ends(metric, last, means, best(results, metric), places)]
+    soon, at_once = (epochs_to(rows, goal, metric) for rows in (results, results[results["epoch"] == 1]))
+    # A target that all meet at once, or none at all, tells nothing.
+    if soon["reached"].any() and (at_once["reached"] < at_once["n"]).any():
+        tables.append(reached(f"Epochs to a {metric} of {goal:.4g}{source}", soon))
     headline = ""
     if results["schedule"].nunique() > 1:
         inside = results.loc[~results["cycle_end"] & (results["cycle"] >= 0), ["schedule", "epoch"]]
@@ -134,33 +144,12 @@ def summarize(
         for title, values in ((metric, results), (f"Best {metric} so far", best_so_far(results, metric))):
             paired = differences(values, baseline, metric, own_ends=True)
             tables.append(compared(f"{title}: difference to {baseline}", paired, marked, places))
-            headline = headline or _headline(paired, baseline, metric, marked, places)
+            headline = headline or conclusion(results, paired, baseline, metric, marked, places)
         if margin is not None:
             tables.append(equivalent(metric, margin, equivalence(results, margin, baseline, metric), places))
     if ensembles is not None and (ensembles["members"] > 1).any():
         tables.append(gains(metric, ensemble_gains(ensembles, metric), places))
     return Summary(headline, tables, _notes(results, metric))
-
-
-def _headline(paired: DataFrame, baseline: str, metric: str, inside: set[Any], places: int) -> str:
-    """The first schedule beside the baseline: at its last end of a cycle, and after the last epoch."""
-    rows = rows_of(paired)
-    first = next(schedule for schedule, _ in rows)
-    epochs = [epoch for schedule, epoch in rows if schedule == first]
-    told = []
-    last_end = max((epoch for epoch in epochs if (first, epoch) not in inside), default=epochs[-1])
-    for epoch in sorted({last_end, epochs[-1]}):
-        row = rows[first, epoch]
-        if math.isnan(row["t_low"]):  # Of one pair nothing is claimed.
-            continue
-        place = f"after {epoch} epochs" + (", in mid-cycle," if (first, epoch) in inside else "")
-        mean, low, high = (f"{row[name]:+.{places}f}" for name in ("mean", "t_low", "t_high"))
-        order = "not told apart" if row["t_low"] <= 0 <= row["t_high"] else "lower" if row["mean"] < 0 else "higher"
-        told.append(f"{place} {order} ({mean}, 95 % t interval {low} to {high})")
-    if not told:
-        return ""
-    pairs, name = rows[first, epochs[-1]]["n"], metric.replace("val_", "validation ")
-    return f"{first} against {baseline}, {pairs} paired seeds: its {name} is {'; '.join(told)}."
 
 
 def _notes(results: DataFrame, metric: str) -> list[str]:
@@ -197,6 +186,7 @@ def write_report(
     figures: Iterable[str | os.PathLike[str]],
     *,
     options: Mapping[str, Any],
+    trained: Mapping[str, Any] | None = None,
     made_with: Sequence[Mapping[str, Any]] = (),
     failures: DataFrame | None = None,
     introduction: str = "",
@@ -209,6 +199,7 @@ def write_report(
         summary: What `summarize` returned.
         figures: PNG files, as `figures.draw` returned them.
         options: What the study was asked for, by name.
+        trained: `Study.trained`.
         made_with: `Study.made_with`; none for this process.
         failures: The table of `Study.failures`.
         introduction: What a reader has to know first, such as what the data is.
@@ -218,7 +209,10 @@ def write_report(
     """
     parts = [
         f"<p>{escape(introduction)}</p>" if introduction else "",
+        _pairs("What was trained", trained) if trained else "",
+        "<h2>Results</h2>",
         summary.html(),
+        "<h2>Figures</h2>",
         *(_figure(number, Path(file)) for number, file in enumerate(figures, 1)),
         _failures(failures),
         _pairs("Options", options),
@@ -243,7 +237,7 @@ def _made_with(made_with: Mapping[str, Any]) -> str:
 def _figure(number: int, file: Path) -> str:
     picture = base64.b64encode(file.read_bytes()).decode()
     caption = escape(CAPTIONS.get(file.stem, file.stem))
-    image = f'<img alt="{caption}" src="data:image/png;base64,{picture}">'
+    image = f'<div class="picture"><img alt="{caption}" src="data:image/png;base64,{picture}"></div>'
     return f"<figure>\n{image}\n<figcaption>Figure {number}. {caption}</figcaption>\n</figure>"
 
 
@@ -258,4 +252,7 @@ def _failures(failures: DataFrame | None) -> str:
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> str:
-    return Table(title, ("name", "value"), [(name, str(value)) for name, value in values.items()]).html()
+    rows = "\n".join(
+        f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>" for name, value in values.items()
+    )
+    return f'<h2>{escape(title)}</h2>\n<table class="pairs">\n{rows}\n</table>'

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_sgdr._optional import load
 from keras_sgdr.snapshots.scores import scores
+from keras_sgdr.study.results.table import Table
 from keras_sgdr.study.spec import Spec
 from keras_sgdr.study.store import Record
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 __all__ = [
-    "Table",
     "compared",
     "ends",
     "ensembles",
@@ -103,40 +101,6 @@ def _chosen(records: Iterable[Record], spec: Spec) -> list[Record]:
     return sorted(chosen, key=lambda record: (order[record.schedule], record.seed))
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of text; the first column is left-aligned, the others right.
-
-    Attributes:
-        title: What the table shows.
-        headings: Of the columns.
-        rows: A text for each column.
-    """
-
-    title: str
-    headings: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def __str__(self) -> str:
-        return f"{self.title}\n\n{_drawn('simple', self.headings, self.rows)}"
-
-    def markdown(self) -> str:
-        """The table in Markdown, under its title."""
-        headings, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.headings, *self.rows)]
-        return f"{self.title}\n\n{_drawn('pipe', headings, rows)}"
-
-    def html(self) -> str:
-        """The table in HTML, its title as the caption."""
-        caption = f"<table>\n<caption>{escape(self.title)}</caption>"
-        return _drawn("html", self.headings, self.rows).replace("<table>", caption, 1)
-
-
-def _drawn(style: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    alignment = ("left", *["right"] * (len(headings) - 1))
-    tabulate = load("tabulate", "A table").tabulate
-    return str(tabulate(rows, headings, style, disable_numparse=True, colalign=alignment))
-
-
 def rows_of(table: DataFrame) -> dict[Any, dict[str, Any]]:
     """The rows of a table of `statistics`, by its index."""
     rows: dict[Any, Any] = table.to_dict("index")
@@ -195,7 +159,7 @@ def compared(title: str, differences: DataFrame, inside: Set[tuple[str, int]], p
             )
         )
     headings = ("schedule", "epoch", "n", "difference", "95 % t interval", "95 % bootstrap", "p", "p, Holm")
-    return Table(title, headings, rows)
+    return Table(title, headings, rows, keys=2)
 
 
 def ensembles(metric: str, gains: DataFrame, places: int) -> Table:
@@ -212,7 +176,8 @@ def ensembles(metric: str, gains: DataFrame, places: int) -> Table:
         tested = _difference(row, places), _interval(row, places, "t_"), _p(row["p_holm"])
         rows.append((schedule, str(epoch), str(row["members"]), str(row["n"]), *means, *tested))
     headings = ("schedule", "epoch", "members", "n", "ensemble", "last member", "difference", "95 % t interval")
-    return Table(f"{metric} of ensembles of a run's cycle ends, mean over the seeds", (*headings, "p, Holm"), rows)
+    title = f"{metric} of ensembles of a run's cycle ends, mean over the seeds"
+    return Table(title, (*headings, "p, Holm"), rows, keys=2)
 
 
 def reached(title: str, epochs_to: DataFrame) -> Table:
@@ -254,8 +219,8 @@ def equivalent(metric: str, margin: float, tested: DataFrame, places: int) -> Ta
         )
         for (schedule, epoch), row in rows_of(tested).items()
     ]
-    title = f"{metric}: difference to the baseline, 90 % t interval, and TOST with a margin of {margin:g}"
-    return Table(title, ("schedule", "epoch", "n", "difference", "p", "equivalent"), rows)
+    title = f"{metric} minus the baseline: 90 % t interval, TOST with a margin of {margin:g}"
+    return Table(title, ("schedule", "epoch", "n", "difference", "p", "equivalent"), rows, keys=2)
 
 
 def places_of(values: Series[float]) -> int:

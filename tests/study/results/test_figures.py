@@ -20,6 +20,7 @@ from pandas import DataFrame
 from scipy.interpolate import RBFInterpolator
 
 from keras_sgdr.study.results import figures, statistics
+from keras_sgdr.study.results.curves import curves_of
 from keras_sgdr.study.results.tables import rows_of
 from tests.support.synthetic_table import SCHEDULES, plausible, table
 
@@ -54,12 +55,13 @@ def legend(ax: Axes) -> tuple[str, list[str]]:
     return drawn.get_title().get_text(), [text.get_text() for text in drawn.get_texts()]
 
 
-def test_means_have_a_band_of_one_sd_and_marks_at_ends_of_cycles(results: DataFrame) -> None:
+def test_means_have_a_band_of_one_sd_and_marks_at_ends_of_cycles() -> None:
+    results = plausible(SCHEDULES, 100, 6)
     ax = figures.plot_means(results, only=NAMES[:2])
     expected = statistics.spread(results)
     for place, name in enumerate(NAMES[:2]):
         mean, sd = (expected.loc[name][column].to_numpy(np.float64) for column in ("mean", "sd"))
-        line = of_label(ax, f"{name}, n=4")
+        line = of_label(ax, f"{name}, n=6")
         np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 101))
         np.testing.assert_array_equal(line.get_ydata(), mean)
         box = ax.collections[place].get_datalim(ax.transData)
@@ -68,22 +70,58 @@ def test_means_have_a_band_of_one_sd_and_marks_at_ends_of_cycles(results: DataFr
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs completed", "Validation loss")
     assert legend(ax) == (
         "mean ± 1 SD over the seeds; markers: ends of cycles",
-        [f"{name}, n=4" for name in NAMES[:2]],
+        [f"{name}, n=6" for name in NAMES[:2]],
     )
+
+
+def test_of_few_seeds_each_is_a_thin_line(results: DataFrame) -> None:
+    ax = figures.plot_means(results, only=NAMES[:1])
+    assert not ax.collections
+    thin = [line for line in ax.lines if line.get_linewidth() < 1]
+    runs = results[results["schedule"] == NAMES[0]].pivot(index="seed", columns="epoch", values="val_loss")
+    np.testing.assert_array_equal([line.get_ydata() for line in thin], runs.to_numpy())
+    assert legend(ax) == ("mean over the seeds; thin: each of them; markers: ends of cycles", [f"{NAMES[0]}, n=4"])
+
+
+def test_first_epochs_do_not_eat_the_axis() -> None:
+    diverged = [[887.0, *run] for run in ([0.5, 0.4, 0.45, 0.3], [0.52, 0.41, 0.44, 0.31])]
+    ax = figures.plot_means(table({"steps": diverged}, {}))
+    assert ax.get_yscale() == "linear"
+    low, high = ax.get_ylim()
+    assert 0.2 < low < 0.305
+    assert 0.51 < high < 0.6
+    settled = [[0.6, 0.5, 0.45, 0.4]] * 2
+    _, high = figures.plot_means(table({"steps": settled}, {})).get_ylim()
+    assert high > 0.6
+
+
+def test_fewer_than_30_epochs_are_not_smoothed() -> None:
+    losses = [list(np.random.default_rng(seed).uniform(1, 2, 29)) for seed in range(3)]
+    ax = figures.plot_smoothed(table({"steps": losses}, {}))
+    drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(np.asarray(line.get_ydata())) == 29]
+    assert len(drawn) == 2
+    for line in drawn:
+        np.testing.assert_allclose(line, np.mean(losses, axis=0), rtol=1e-12)
+    assert legend(ax)[0] == "means over the seeds; markers: ends of cycles"
+
+
+def test_five_schedules_differ_in_colour_and_in_stroke() -> None:
+    curves = curves_of(table({str(number): [[1.0, 2.0]] for number in range(5)}, {}), "val_loss")
+    assert len({curve.color for curve in curves}) == len({curve.stroke for curve in curves}) == 5
 
 
 def test_where_a_band_of_one_sd_would_fall_below_zero_it_is_one_of_quantiles() -> None:
     # After the first epoch the mean is 0.5 and the SD 1.
-    losses = np.array([[0.0, 3.0], [2.0, 3.0], [0.0, 3.0], [0.0, 3.0]])
+    losses = np.array([[0.0, 3.0], [2.0, 3.0], [0.0, 3.0], [0.0, 3.0]] * 2)
     ax = figures.plot_means(table({"steps": losses.tolist()}, {}))
     low, high = np.quantile(losses, [0.16, 0.84], axis=0)
     box = ax.collections[0].get_datalim(ax.transData)
     assert (box.y0, box.y1) == pytest.approx((low.min(), high.max()))
-    assert list(np.asarray(of_label(ax, "steps, n=4").get_ydata())) == [0.0, 3.0]
+    assert list(np.asarray(of_label(ax, "steps, n=8").get_ydata())) == [0.0, 3.0]
     assert legend(ax)[0].startswith("median and middle 68 % of the seeds")
     # Where values are below 0 themselves, a band may be.
     below = figures.plot_means(table({"steps": (losses - 1).tolist()}, {}))
-    assert below.collections[0].get_datalim(below.transData).y0 == pytest.approx(-1.5)
+    assert below.collections[0].get_datalim(below.transData).y0 == pytest.approx(-0.5 - losses[:, 0].std(ddof=1))
     assert legend(below)[0].startswith("mean ± 1 SD")
 
 

@@ -11,7 +11,7 @@ import pytest
 from pandas import DataFrame
 
 from keras_sgdr.study.results.report import Summary, summarize, write_report
-from keras_sgdr.study.results.tables import Table
+from keras_sgdr.study.results.table import Table
 from tests.support.synthetic_table import SCHEDULES, plausible
 
 # A picture of one pixel.
@@ -58,6 +58,9 @@ def test_page_holds_tables_figures_options_versions_and_hardware(tmp_path: Path,
     page = Page(path)
     assert page.sources == ["data:image/png;base64," + base64.b64encode(PNG).decode()]
     assert page.tags.count("table") == len(summary.tables) + 2
+    # Each of the results scrolls in a box of its own, under a title that stays.
+    assert path.read_text().count('<div class="table">') == len(summary.tables)
+    assert "caption" not in page.tags
     for text in (
         "A study",
         "SGDR (10, 2)",
@@ -71,6 +74,11 @@ def test_page_holds_tables_figures_options_versions_and_hardware(tmp_path: Path,
     ):
         assert text in page.text
     assert "failed" not in page.text
+
+
+def test_a_summary_prints_in_80_columns() -> None:
+    lines = str(summarize(plausible(SCHEDULES, 100, 5), margin=0.01)).splitlines()
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_a_user_names_is_escaped_and_no_script_runs(tmp_path: Path, picture: Path) -> None:

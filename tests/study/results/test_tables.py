@@ -10,7 +10,8 @@ import pandas as pd
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
 from keras_sgdr.study import compared_schedules
-from keras_sgdr.study.results.tables import Table, rows_of
+from keras_sgdr.study.results.table import Table
+from keras_sgdr.study.results.tables import rows_of
 from keras_sgdr.study.store import Metrics, Progress
 from tests.support.study_nets import EPOCHS, STEPS, point_study
 
@@ -85,6 +86,21 @@ def test_tables_are_aligned_as_text() -> None:
     ]
 
 
+def test_a_wide_table_is_printed_in_parts_of_80_columns() -> None:
+    name = "step decay (60, 0.1) with a name that is long"
+    headings = ("schedule", "epoch", *(f"measured {number}" for number in range(8)))
+    cells = (*map(str, range(8)),)
+    lines = str(Table("A title " * 12, headings, [(name, "7", *cells), ("short", "9", *cells)], keys=2)).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if line.startswith("short")]
+    # Each part says which schedule and epoch its rows are of; nothing is lost.
+    assert [row[:2] for row in rows] == [["short", "9"]] * len(rows)
+    assert [cell for row in rows for cell in row[2:]] == list(cells)
+    assert sum(line.count("measured") for line in lines) == 8
+    folded = [line.split("  ")[0].strip() for line in lines if line[:1].isalpha() and "measured" not in line]
+    assert name in " ".join(folded)
+
+
 def test_tables_are_escaped_as_markdown() -> None:
     table = Table("Title", ("a|b", "value"), [("a|b", "1"), ("long name", "-22")])
     title, empty, *lines = table.markdown().splitlines()
@@ -97,9 +113,9 @@ def test_tables_are_escaped_as_markdown() -> None:
     assert rule[1].endswith(":")
 
 
-def test_tables_have_their_title_as_caption_in_html() -> None:
+def test_a_title_stays_where_its_table_scrolls_in_html() -> None:
     html = Table("a < b", ("name", "value"), [("<b>", "1")]).html()
-    assert html.startswith("<table>\n<caption>a &lt; b</caption>\n<thead>")
+    assert html.startswith('<p class="caption">a &lt; b</p>\n<div class="table">\n<table>\n<thead>')
     assert "&lt;b&gt;" in html
 
 
