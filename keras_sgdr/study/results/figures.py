@@ -266,7 +266,7 @@ def draw(
     }
     if names != [baseline]:
         drawn["differences"] = plot_differences(results, metric=metric)
-        paired = differences(results, metric=metric)
+        paired = differences(results, metric=metric, own_ends=True)  # As in the report's table.
         titles["differences"] = conclusions.excluding_zero(paired, baseline)
         titles["pair"] = conclusions.pair(paired, baseline, metric)
     paths = {name: Path(folder, f"{name}.png") for name in CAPTIONS if name in drawn}
