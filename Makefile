@@ -22,7 +22,7 @@ SIDE_BY_SIDE := --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: help test test-all $(SUITES) coverage demo lint parity bench faults bench-gpu test-gpu ensembles study-laptop study-paper figures \
+.PHONY: help test test-all $(SUITES) coverage demo lint parity bench faults bench-gpu test-gpu test-floor ensembles study-laptop study-paper figures \
 	docs notebook wheel clean
 
 help:
@@ -74,6 +74,17 @@ test-units: $(DEV)
 
 test-tensorflow test-jax test-torch: test-%: $(DEV)
 	KERAS_BACKEND=$* $(PYTEST) $(ONLY) tests/any_backend
+
+# The oldest versions that pyproject.toml admits.
+FLOOR := keras==3.13.0 tensorflow==2.20.0
+
+.venv-floor: pyproject.toml
+	python3 -m venv $@
+	$@/bin/python -m pip install --quiet $(FLOOR) pytest hypothesis psutil tensorboard filelock --editable ".[tensorflow,study]"
+	touch $@
+
+test-floor: .venv-floor
+	KERAS_BACKEND=tensorflow .venv-floor/bin/python -m pytest $(ONLY) tests/any_backend
 
 # A module to a worker: its tests share trainings, for which a second worker would only wait.
 test-parity: $(DEV)
