@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import torch_reference
 from torch_reference.__main__ import main
 from torch_reference.images import AntsBees, find_folder
 
@@ -135,3 +137,10 @@ def test_errors_are_one_line(
     assert message in printed
     assert printed.count("\n") == 1
     assert not Path("runs").exists() or not list(Path("runs").rglob("*.json"))
+
+
+def test_without_pytorch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchvision" else found(name))
+    with pytest.raises(ImportError, match=r"Received: no torchvision. Install torch and torchvision of one release"):
+        importlib.reload(torch_reference)
