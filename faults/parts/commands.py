@@ -19,7 +19,6 @@ import matplotlib as mpl
 import benchmarks.__main__
 import faults.__main__
 import keras_sgdr.cli
-import torch_reference.__main__
 from faults.command_lines import (
     BENCHMARKS,
     EXAMPLES,
@@ -41,12 +40,15 @@ SECONDS = 10
 
 
 def trials(settings: Settings) -> Iterator[Trials]:
+    # Not above: its torchvision crashes where TensorFlow was imported before, as it may be in a test of `refuse`.
+    import torch_reference.__main__ as reference
+
     mpl.use("Agg")
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name), mock.patch.dict(os.environ, ANTS_BEES_DIR="no"):
         make_files()
         programs: list[tuple[str, Callable[[Words], object], list[Words]]] = [
             ("keras-sgdr", keras_sgdr.cli.main, OURS + of_snapshots() + of_ensembles()),
-            ("python -m torch_reference", as_main(torch_reference.__main__.main), REFERENCE),
+            ("python -m torch_reference", as_main(reference.main), REFERENCE),
             ("python -m benchmarks", lambda words: benchmarks.__main__.main(words), BENCHMARKS),
             ("python -m faults", lambda words: faults.__main__.main(words), FAULTS),
             *((f"python examples/{script}", script_of(script), words) for script, words in EXAMPLES.items()),
