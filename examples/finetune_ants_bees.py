@@ -226,7 +226,7 @@ class TimeLeft(keras.callbacks.Callback):
         if epoch == 0 and left:
             minutes = (time.perf_counter() - self.began) * left / 60
             # The first epoch compiles, too.
-            print(f"{left} epochs to go: at most {minutes:.1f} minutes.", flush=True)
+            print(f"At most {minutes:.1f} minutes left, for {left} more epochs.", flush=True)
 
 
 def cycle_table(cycles: list[dict[str, Any]], steps: int, lambda_norm: float | None = None) -> str:

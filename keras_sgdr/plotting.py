@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keras_sgdr.range_test import RangeTest
     from keras_sgdr.snapshots import Report
 
-__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test", "plot_run", "settled"]
+__all__ = ["plot_ensemble", "plot_history", "plot_learning_rate", "plot_range_test", "plot_run"]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STROKES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (7, 2, 1, 2, 1, 2)))

@@ -283,7 +283,10 @@ def snapshots(folder: Path, model: Any) -> None:
         metrics = {"val_loss": 1.0 / cycle}
         entry = Snapshot(cycle, float(cycle), cycle, 0.1, metrics, file, digest, keras.__version__, architecture(model))
         listed.append(replace(entry, weight=float(cycle)))
-    Manifest(folder, str(WarmRestarts(1.0, 1.0, 0.1)), listed).write()
+    # As a training describes it, which is to go on in the folder.
+    settings = WarmRestarts(1.0, 1.0, 0.1).get_config()
+    schedule = f"WarmRestarts({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+    Manifest(folder, schedule, listed).write()
 
 
 def study(folder: Path) -> Study:

@@ -16,7 +16,7 @@ from keras_sgdr.study.results import figures
 from tests.support.examples import SMALL, is_picture, run_example
 
 # One job: the small network takes the place of the ResNet in that process alone.
-OPTIONS = ["--seeds", "2", "--eta_max", "0.01", "--weights", "None", "--jobs", "1", *SMALL]
+OPTIONS = ["--seeds", "2", "--eta_max", "0.01", "--weights", "none", "--jobs", "1", *SMALL]
 
 
 @pytest.fixture(scope="module")
