@@ -84,7 +84,8 @@ FLOOR := keras==3.13.0 tensorflow==2.20.0
 	touch $@
 
 test-floor: .venv-floor
-	KERAS_BACKEND=tensorflow .venv-floor/bin/python -m pytest $(ONLY) tests/any_backend
+	KERAS_BACKEND=tensorflow .venv-floor/bin/python -m pytest -W "ignore:In the future:FutureWarning" $(ONLY) \
+	  tests/any_backend  # Keras's own, of NumPy 2.
 
 # A module to a worker: its tests share trainings, for which a second worker would only wait.
 test-parity: $(DEV)
