@@ -76,7 +76,7 @@ test-tensorflow test-jax test-torch: test-%: $(DEV)
 	KERAS_BACKEND=$* $(PYTEST) $(ONLY) tests/any_backend
 
 # The oldest versions that pyproject.toml admits.
-FLOOR := keras==3.13.0 tensorflow==2.20.0
+FLOOR := keras==3.15.0 tensorflow==2.20.0
 
 .venv-floor: pyproject.toml
 	python3 -m venv $@
