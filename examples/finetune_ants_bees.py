@@ -173,9 +173,12 @@ def load_model(options: Options) -> tuple[str, keras.Model]:
         return "random weights", small_network(options.image_size)
     shape = (options.image_size, options.image_size, 3)
     build = partial(resnet, options.depth, classes=2, input_shape=shape, preprocess=True)
-    if options.weights != "none" and has_weights(options):
-        model = build(options.weights)
-        return "ImageNet weights" if options.weights == "imagenet" else Path(options.weights).name, model
+    if options.weights != "none":
+        try:
+            model = build(options.weights)
+            return "ImageNet weights" if options.weights == "imagenet" else Path(options.weights).name, model
+        except ConnectionError as error:
+            print(error)
     print("Training from RANDOM WEIGHTS: expect little more than chance.")
     return "random weights", build()
 

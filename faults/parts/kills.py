@@ -10,10 +10,8 @@ import mmap
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ import h5py
 import keras
 import numpy as np
 
+from faults.forks import forked, status_of
 from faults.trials import Settings, Trials
 from keras_sgdr import SGDR
 from keras_sgdr._files import UNFINISHED
@@ -93,17 +92,7 @@ class Training:
     def start(self) -> None:
         """Begin it, or go on after its last snapshot."""
         self._shared[0] = BUILDS
-        self._child = os.fork()
-        if self._child == 0:
-            code = 1
-            try:
-                train(self.folder, self._shared)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
+        self._child = forked(lambda: train(self.folder, self._shared))
 
     def wait_for_batches(self) -> None:
         """Until it trains, or has ended."""
@@ -112,12 +101,12 @@ class Training:
 
     def wait(self) -> int:
         """Its exit status."""
-        return os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
+        return status_of(self._child)
 
     def kill(self) -> bool:
         """Kill it. Returns whether it had not ended before."""
         os.kill(self._child, signal.SIGKILL)
-        return os.WIFSIGNALED(os.waitpid(self._child, 0)[1])
+        return status_of(self._child) == -signal.SIGKILL
 
 
 def train(folder: Path, phase: mmap.mmap) -> None:

@@ -26,6 +26,7 @@ from keras_sgdr import SGDR, StepDecay, WarmRestarts, cli
 from keras_sgdr._files import UNFINISHED, read_sealed, sealed, sha256
 from keras_sgdr._folder_lock import LOCK
 from keras_sgdr.callbacks import SnapshotCheckpoint
+from keras_sgdr.callbacks.snapshot_checkpoint import _describe as described
 from keras_sgdr.data import ants_bees
 from keras_sgdr.snapshots import MANIFEST, Manifest, Snapshot, SnapshotEnsemble, architecture, save_weights
 from keras_sgdr.study import Study
@@ -283,10 +284,8 @@ def snapshots(folder: Path, model: Any) -> None:
         metrics = {"val_loss": 1.0 / cycle}
         entry = Snapshot(cycle, float(cycle), cycle, 0.1, metrics, file, digest, keras.__version__, architecture(model))
         listed.append(replace(entry, weight=float(cycle)))
-    # As a training describes it, which is to go on in the folder.
-    settings = WarmRestarts(1.0, 1.0, 0.1).get_config()
-    schedule = f"WarmRestarts({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
-    Manifest(folder, schedule, listed).write()
+    # As the training describes it that is to go on in the folder.
+    Manifest(folder, described(WarmRestarts(1.0, 1.0, 0.1)), listed).write()
 
 
 def study(folder: Path) -> Study:

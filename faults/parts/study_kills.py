@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from faults.forks import forked, status_of
 from faults.trials import Settings, Trials
 from keras_sgdr import StepDecay, WarmRestarts
 from keras_sgdr.study import Study, trainer
@@ -68,21 +67,11 @@ def small(folder: Path) -> Study:
 
 def attempt(folder: Path, patience: float | None) -> bool:
     """Run the study in a fork, killed after so many seconds. Returns whether it came to its end."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            small(folder).run(progress=False)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    child = forked(lambda: small(folder).run(progress=False))
     if patience is not None:
         time.sleep(patience)
         os.kill(child, signal.SIGKILL)  # Of no effect on a fork that has ended.
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+    status = status_of(child)
+    if status > 0:
         raise RuntimeError("The study raised: see above.")
-    return os.WIFEXITED(status)
+    return status == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from faults.forks import REFUSED, forked, status_of
 from faults.trials import Settings, Trials
 from keras_sgdr import SGDR
 from keras_sgdr.callbacks import SnapshotCheckpoint
@@ -63,28 +62,16 @@ def trials(settings: Settings) -> Iterator[Trials]:
     yield found
 
 
-REFUSED = 3
-
-
 def both(action: Callable[[], object]) -> list[int]:
     """Do it in two forks at the same moment. Returns their exit statuses, `REFUSED` after a `ValueError`."""
     moment = time.time() + 0.05
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            with contextlib.suppress(BaseException):
-                try:
-                    while time.time() < moment:
-                        pass
-                    action()
-                    code = 0
-                except ValueError:
-                    code = REFUSED
-            os._exit(code)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    def act() -> None:
+        while time.time() < moment:
+            pass
+        action()
+
+    return [status_of(child) for child in [forked(act), forked(act)]]
 
 
 def train(folder: Path) -> None:
