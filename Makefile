@@ -39,9 +39,11 @@ help:
 	@echo "make study-laptop  the study of docs/study in small; make study-paper: the original experiment, for days"
 	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
 
+# COVERAGE=1 counts lines on the way: see `coverage`.
 test: $(DEV)
 	@echo "$(words $(SUITES)) suites, two at a time; each is printed when it has ended."
 	$(MAKE) $(SIDE_BY_SIDE) $(SUITES)
+	$(if $(COVERAGE),$(COVERAGE_REPORT))
 
 # What `make test` leaves out.
 test-all: $(DEV)
@@ -50,16 +52,19 @@ test-all: $(DEV)
 # Tests take half as long again where it is measured, and the other backends bring few lines that these do not.
 COVERED := test-units test-tensorflow
 
+COVERAGE_REPORT = $(PYTHON) -m coverage combine $(addprefix .coverage.,$(COVERED)) && \
+  $(PYTHON) -m coverage report --fail-under=95
+
 coverage: $(DEV)
-	$(MAKE) $(SIDE_BY_SIDE) COV="--cov --cov-report=" $(COVERED)
-	$(PYTHON) -m coverage combine $(addprefix .coverage.,$(COVERED))
-	$(PYTHON) -m coverage report --fail-under=95
+	$(MAKE) $(SIDE_BY_SIDE) COVERAGE=1 $(COVERED)
+	$(COVERAGE_REPORT)
 
 # Processes share the cores: more threads in each would only wait for one another.
 $(SUITES) parity: export OMP_NUM_THREADS := 1
 $(SUITES) parity: export TF_NUM_INTRAOP_THREADS := 1
 $(SUITES) parity: export TF_NUM_INTEROP_THREADS := 1
 $(COVERED): export COVERAGE_FILE = .coverage.$@
+$(COVERED): COV = $(if $(COVERAGE),--cov --cov-report=)
 
 # On JAX most tests compile small models that another test has compiled, too small for JAX's own idea of what to keep.
 test-jax: export JAX_COMPILATION_CACHE_DIR := $(abspath .jax_cache)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -18,19 +17,16 @@ import pytest
 from keras_sgdr import Cycle, Schedule, SGDRSchedule, StepDecay, WarmRestarts
 from keras_sgdr.plotting import plot_learning_rate
 from tests.support.literal import literal_rates
-
-LIMIT = 4  # Seconds of processor time, on shared cores; promised are 2.
+from tests.support.time_limit import within_seconds
 
 
 def within_the_limit(call: Callable[[], Any]) -> Any:
     """What a call returns, or its `ValueError`."""
-    began = time.process_time()
-    try:
-        returned = call()
-    except ValueError as error:
-        returned = error
-    assert time.process_time() - began < LIMIT
-    return returned
+    with within_seconds(2):
+        try:
+            return call()
+        except ValueError as error:
+            return error
 
 
 class Daily(Schedule):
