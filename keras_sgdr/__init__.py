@@ -3,7 +3,7 @@
 from keras_sgdr._optional import is_command_line
 
 if not is_command_line():
-    from keras_sgdr.callbacks import SGDR, CycleCallback, CycleEarlyStopping, SnapshotCheckpoint
+    from keras_sgdr.callbacks import SGDR, CycleAverage, CycleCallback, CycleEarlyStopping, SnapshotCheckpoint
     from keras_sgdr.range_test import RangeTest, find_learning_rate
     from keras_sgdr.schedules import Cycle, Schedule, SGDRSchedule, StepDecay, WarmRestarts
     from keras_sgdr.snapshots import SnapshotEnsemble
@@ -11,6 +11,7 @@ if not is_command_line():
 __all__ = [
     "SGDR",
     "Cycle",
+    "CycleAverage",
     "CycleCallback",
     "CycleEarlyStopping",
     "RangeTest",

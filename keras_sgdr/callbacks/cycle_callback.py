@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator
@@ -57,6 +58,9 @@ class CycleCallback(keras.callbacks.Callback):
     def __repr__(self) -> str:
         return call_of(self, {"sgdr": self._given})
 
+    # Whether `weights_of` is to be called: what is validated must be copied for it then.
+    takes_weights = False
+
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         """Called when a cycle is complete.
 
@@ -81,6 +85,7 @@ class CycleCallback(keras.callbacks.Callback):
         self._batches = self.params.get("steps") or self._sgdr.steps_per_epoch
         self._steps_per_execution = int(getattr(self.model, "steps_per_execution", None) or 1)
         self._ends = self._ends_of(epoch)
+        self._validated: list[Any] | None = None
         if self._is_first_epoch and self._steps_per_execution > 1:
             # Now: not after hours of training.
             epochs = int(self.params["epochs"])
@@ -121,6 +126,35 @@ class CycleCallback(keras.callbacks.Callback):
         for end in self._completed():
             self.on_cycle_end(end, _scalars(logs or {}))
         self._ends = []
+
+    # Not in `on_test_begin`: callbacks that are called after this one may put other weights into the model.
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.takes_weights and self._ends and self._validated is None and self._completed():
+            self._validated = self.model.get_weights()
+
+    def weights_of(self, end: CycleEnd) -> list[Any]:
+        """The weights of a cycle's end, as of `model.get_weights`: those that were validated, where they were."""
+        if self._validated is not None:
+            return self._validated
+        with self.as_epochs_end(end):
+            weights: list[Any] = self.model.get_weights()
+            return weights
+
+    @contextlib.contextmanager
+    def as_epochs_end(self, end: CycleEnd) -> Iterator[None]:
+        """The weights that the model has once all callbacks have ended the epoch, a later one that swaps them too."""
+        swaps = [each for each in other_callbacks(self) if isinstance(each, keras.callbacks.SwapEMAWeights)]
+        if end.batches != self._batches:
+            swaps = []  # It is inside the epoch.
+        # Those that are called before this one have swapped them.
+        later = [each for each in swaps if each.swap_on_epoch and not getattr(each, "_ema_weights_in_model", True)]
+        for swap in later:
+            swap.on_test_begin()
+        try:
+            yield
+        finally:
+            for swap in later:
+                swap.on_test_end()
 
     def _completed(self) -> list[CycleEnd]:
         """The cycles whose last update was run since `on_cycle_end` was called last."""

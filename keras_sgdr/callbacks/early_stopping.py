@@ -59,7 +59,7 @@ class CycleEarlyStopping(CycleCallback):
         at_least("min_delta", min_delta, 0, "Pass the change that counts as an improvement.")
         self._sign = -1 if higher_is_better(monitor, mode) else 1
         self.monitor, self.patience, self.min_delta = monitor, int(patience), min_delta
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights = self.takes_weights = restore_best_weights
         self.verbose = verbose
         self._reset()
 
@@ -69,7 +69,6 @@ class CycleEarlyStopping(CycleCallback):
         self.stopped_cycle: int | None = None
         self.last_weights: list[Any] | None = None
         self._best_weights: list[Any] | None = None
-        self._validated: list[Any] | None = None
         self._waited = 0
         self._warned = False
 
@@ -77,15 +76,6 @@ class CycleEarlyStopping(CycleCallback):
         super().on_train_begin(logs)
         self._processes = processes_of(self.model)
         self._reset()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_begin(epoch, logs)
-        self._validated = None
-
-    # Not in `on_test_begin`: callbacks that are called after this one may put other weights into the model.
-    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._ends and self.restore_best_weights and self._validated is None and self._completed():
-            self._validated = self.model.get_weights()
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, Any]) -> None:
         number = end.cycle.index + 1
@@ -107,7 +97,7 @@ class CycleEarlyStopping(CycleCallback):
         if better and not math.isnan(value):
             self.best, self.best_cycle = value, number
             if self.restore_best_weights:
-                self._best_weights = self._validated or self.model.get_weights()
+                self._best_weights = self.weights_of(end)
             self._waited = 0
             return
         self._waited += 1

@@ -29,11 +29,14 @@ __all__ = [
     "fits_steps",
     "folder_of_fit",
     "is_fitting",
+    "known_steps",
     "move_to_front",
     "other_callbacks",
+    "postponed",
     "print_line",
     "question_order",
     "refuse_other_rate_setters",
+    "warn_of_mid_cycle",
     "write_rates",
 ]
 
@@ -56,6 +59,19 @@ def move_to_front(callback: Any) -> None:
         place = next((i for i, each in enumerate(callbacks) if each is callback), None)
         if place is not None:
             callbacks.insert(0, callbacks.pop(place))
+
+
+def postponed(callback: Any) -> bool:
+    """Whether the hook of a callback that calls this is called again, after those of all the others."""
+    calling = calling_list()
+    callbacks = [] if calling is None else calling["self"].callbacks
+    if not callbacks or callbacks[-1] is callback:
+        if sum(each is callback for each in callbacks) > 1:
+            callbacks.pop()
+        return False
+    # The list is being gone through.
+    callbacks.append(callback)
+    return True
 
 
 def refuse_other_rate_setters(callback: Any) -> None:
@@ -154,6 +170,51 @@ def _frames_from(frame: Any) -> Iterator[Any]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def known_steps(params: dict[str, Any], given: int | None, per: str) -> tuple[int | None, bool]:
+    """Batches in an epoch of the training, None where they need not be known; and whether Keras knows them.
+
+    Args:
+        params: Of the callback.
+        given: Its `steps_per_epoch`.
+        per: Its `per`.
+    """
+    if not params or "epochs" not in params:
+        raise invalid(
+            "`SGDR` must be told how long the training is.",
+            f"params={params}",
+            'In a loop of your own call `set_params({"epochs": ..., "steps": ...})` before `on_train_begin()`, or '
+            "use `keras.callbacks.CallbackList(callbacks, model=..., epochs=..., steps=...)`.",
+        )
+    known = params.get("steps")
+    if known is None and given is None and per == "batch":
+        raise invalid(
+            "`SGDR` needs the number of batches in an epoch, and Keras does not know it for this data.",
+            "steps_per_epoch=None",
+            'Pass `steps_per_epoch` to `SGDR` or to `fit`, or use `SGDR(per="epoch")`.',
+        )
+    if known is not None and given not in (None, known):
+        raise invalid(
+            "`steps_per_epoch` must be what `fit` runs.",
+            f"steps_per_epoch={given}, while `fit` runs {known}",
+            "Leave it out: Keras knows it for this data.",
+        )
+    steps = given if known is None else known
+    return None if steps is None else int(steps), known is not None
+
+
+def warn_of_mid_cycle(schedule: Schedule, epochs: int) -> None:
+    """Warn of a training that ends before its last cycle does."""
+    cycle = next(schedule.cycles_from(epochs), None)
+    if cycle is not None and cycle.start < epochs:
+        warnings.warn(
+            f"`epochs={epochs}` ends training in mid-cycle, where the learning rate has not come down. That "
+            f"cycle lasts from {float(cycle.start):g} to {float(cycle.end):g} epochs. Train for as many, or leave "
+            "out `T_0`, so that the cycles fill the epochs. To go on in another `fit`, pass it "
+            f"`initial_epoch={epochs}`.",
+            stacklevel=3,
+        )
 
 
 def check_schedule(schedule: Any, others: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +14,19 @@ from keras_sgdr._text import CycleRows, call_of
 from keras_sgdr.callbacks.fit_context import (
     check_schedule,
     fits_steps,
+    known_steps,
     move_to_front,
     other_callbacks,
     print_line,
     question_order,
     refuse_other_rate_setters,
+    warn_of_mid_cycle,
     write_rates,
 )
-from keras_sgdr.callbacks.slots import check_optimizers
+from keras_sgdr.callbacks.step.groups import Multipliers, check_multipliers
+from keras_sgdr.callbacks.step.slots import check_optimizers
 from keras_sgdr.callbacks.training import Training
+from keras_sgdr.callbacks.unfreezing import Unfreeze, Unfreezing, check_unfreeze
 from keras_sgdr.schedules import Schedule, WarmRestarts
 from keras_sgdr.schedules.exact import MOST_RATES, Epochs, FloatArray, check_fraction, to_fraction, to_json
 from keras_sgdr.schedules.peaks import Rates
@@ -44,9 +47,9 @@ class SGDR(keras.callbacks.Callback):
     What is logged is what was applied: the optimizer's own count of updates is held against the batches at the end of
     each epoch, and `fit` stops with an error where the two do not agree, or where something else sets the rate.
 
-    Logs `learning_rate`, the rate of the epoch's last update (with several optimizers also `learning_rate_<name>`),
-    before other callbacks read the logs. A `TensorBoard` callback gets the rate of every update too, as
-    `batch_learning_rate`.
+    Logs `learning_rate`, the rate of the epoch's last update (with several optimizers also `learning_rate_<name>`, with
+    `rate_multipliers` also `learning_rate_<pattern>`), before other callbacks read the logs. A `TensorBoard` callback
+    gets the rate of every update too, as `batch_learning_rate`.
 
     Example:
 
@@ -74,6 +77,14 @@ class SGDR(keras.callbacks.Callback):
         steps_per_epoch: Batches in an epoch, needed only where Keras does not know it.
         updates_per_batch: How often the training step applies the optimizer: 2 for twice per batch, `Fraction(1, 2)`
             for every second batch. (Not for `gradient_accumulation_steps`: the optimizer is given every batch then.)
+        rate_multipliers: For layers with rates of their own, multiples of the schedule's: a dictionary such as
+            `{"head": 1.0, "conv5": 0.3, "*": 0.1}`, or a function of a variable that returns its multiplier. A pattern
+            is the name of a layer, or the beginning of several, up to a `_`; `*` stands for anything. The first that
+            matches counts, and what none matches has 1. What has 0 is neither updated nor decayed.
+        unfreeze: Layers that become trainable at a restart, such as `{1: "conv5", 2: "*"}`: those of the pattern (or of
+            a list of some) at the first restart, and so on. The training step is compiled anew then, and the optimizer
+            takes up their variables, and keeps what it knows of the others. In a `fit` that begins later all of its
+            restarts before are made up for.
         optimizer: The optimizer whose rate is set, or a list of them; None for that of `compile`.
         schedule: A `Schedule`, such as a `StepDecay` or one of `WarmRestarts.plan`, in place of all the values from
             `T_0` to `end`. `SGDR(...)` is `SGDR(schedule=WarmRestarts(...))`.
@@ -101,6 +112,8 @@ class SGDR(keras.callbacks.Callback):
         per: Literal["batch", "epoch"] = "batch",
         steps_per_epoch: float | None = None,
         updates_per_batch: Epochs = 1,
+        rate_multipliers: Multipliers | None = None,
+        unfreeze: Unfreeze | None = None,
         optimizer: Any = None,
         schedule: Schedule | None = None,
         verbose: int = 0,
@@ -112,6 +125,8 @@ class SGDR(keras.callbacks.Callback):
         integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.", most=MOST_RATES, optional=True)
         fix = "Pass how often the training step applies the optimizer, such as 2 or Fraction(1, 2)."
         check_fraction("updates_per_batch", updates_per_batch, fix, unit="", most=1000)
+        check_multipliers(rate_multipliers)
+        check_unfreeze(unfreeze)
         check_optimizers(optimizer)
         options: dict[str, Any] = {
             "T_0": T_0,
@@ -131,10 +146,13 @@ class SGDR(keras.callbacks.Callback):
         self.per = per
         self.steps_per_epoch = None if steps is None else int(steps)
         self.updates_per_batch = to_fraction(updates_per_batch)
+        self.rate_multipliers = rate_multipliers
+        self.unfreeze = unfreeze
         self.optimizer = optimizer
         self.verbose = verbose
         self.snapshot_folder: Path | None = None  # Set by `SnapshotCheckpoint`.
         self._training: Training | None = None
+        self._unfreezing: Unfreezing | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -166,9 +184,9 @@ class SGDR(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self._training is not None:
             self._training.make_way()
-        self._training = None
+        self._training = self._unfreezing = None
         refuse_other_rate_setters(self)
-        steps, from_fit = self._known_steps()
+        steps, from_fit = known_steps(self.params, self.steps_per_epoch, self.per)
         if int(self.params["epochs"]) < 1:
             return
         training = Training(
@@ -181,14 +199,22 @@ class SGDR(keras.callbacks.Callback):
             per_batch=self.updates_per_batch,
             steps_from_fit=from_fit,
             may_run_out=fits_steps(self.model) is not None,
+            multipliers=self.rate_multipliers,
         )
-        self._warn_of_mid_cycle(training.schedules[0])
+        if self.unfreeze is not None:
+            self._unfreezing = Unfreezing(self.unfreeze, self.model, self.optimizer, training.schedules[0])
+        warn_of_mid_cycle(training.schedules[0], int(self.params["epochs"]))
         self._training = training
         training.install()
         move_to_front(self)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         training = self._live
+        if self._unfreezing is not None and (due := self._unfreezing.due(epoch)):
+            unfreeze = self._unfreezing.unfreeze
+            training.change(lambda: unfreeze(due))
+            if self.verbose:
+                print_line(f"Epoch {epoch + 1}: trainable from here: {', '.join(due)}")
         training.begin_epoch(epoch)
         if self.verbose:
             for cycle, rate in training.restarts(epoch):
@@ -199,10 +225,7 @@ class SGDR(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         training = self._live
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}
-        rates = training.end_epoch(metrics)
-        logs["learning_rate"] = rates[0][1]
-        if len(rates) > 1:
-            logs.update({f"learning_rate_{name}": rate for name, rate in rates})
+        logs.update(training.end_epoch(metrics))
         boards = [each for each in other_callbacks(self) if isinstance(each, keras.callbacks.TensorBoard)]
         for board in boards:
             write_rates(board, training.rates_of_last_epoch, epoch * training.updates_per_epoch)
@@ -217,43 +240,6 @@ class SGDR(keras.callbacks.Callback):
             rule = "`SGDR` acts between the begin and the end of a training."
             raise RuntimeError(f"{rule} Received: an epoch outside one. In a loop of your own call `on_train_begin()`.")
         return self._training
-
-    def _known_steps(self) -> tuple[int | None, bool]:
-        """Batches in an epoch, None where they need not be known, and whether Keras knows them."""
-        if not self.params or "epochs" not in self.params:
-            raise invalid(
-                "`SGDR` must be told how long the training is.",
-                f"params={self.params}",
-                'In a loop of your own call `set_params({"epochs": ..., "steps": ...})` before `on_train_begin()`, or '
-                "use `keras.callbacks.CallbackList(callbacks, model=..., epochs=..., steps=...)`.",
-            )
-        known = self.params.get("steps")
-        if known is None and self.steps_per_epoch is None and self.per == "batch":
-            raise invalid(
-                "`SGDR` needs the number of batches in an epoch, and Keras does not know it for this data.",
-                "steps_per_epoch=None",
-                'Pass `steps_per_epoch` to `SGDR` or to `fit`, or use `SGDR(per="epoch")`.',
-            )
-        if known is not None and self.steps_per_epoch not in (None, known):
-            raise invalid(
-                "`steps_per_epoch` must be what `fit` runs.",
-                f"steps_per_epoch={self.steps_per_epoch}, while `fit` runs {known}",
-                "Leave it out: Keras knows it for this data.",
-            )
-        steps = self.steps_per_epoch if known is None else known
-        return None if steps is None else int(steps), known is not None
-
-    def _warn_of_mid_cycle(self, schedule: Schedule) -> None:
-        epochs = int(self.params["epochs"])
-        cycle = next(schedule.cycles_from(epochs), None)
-        if cycle is not None and cycle.start < epochs:
-            warnings.warn(
-                f"`epochs={epochs}` ends training in mid-cycle, where the learning rate has not come down. That "
-                f"cycle lasts from {float(cycle.start):g} to {float(cycle.end):g} epochs. Train for as many, or leave "
-                "out `T_0`, so that the cycles fill the epochs. To go on in another `fit`, pass it "
-                f"`initial_epoch={epochs}`.",
-                stacklevel=2,
-            )
 
     def recommend(self) -> dict[str, Snapshot]:
         """The snapshots to take: `"last"`, that of the last cycle end, which the paper recommends (section 3), and
@@ -283,6 +269,8 @@ class SGDR(keras.callbacks.Callback):
             "per": self.per,
             "steps_per_epoch": self.steps_per_epoch,
             "updates_per_batch": to_json(self.updates_per_batch),
+            "rate_multipliers": keras.saving.serialize_keras_object(self.rate_multipliers),
+            "unfreeze": None if self.unfreeze is None else [[each, self.unfreeze[each]] for each in self.unfreeze],
             "verbose": self.verbose,
         }
         given = {"schedule": keras.saving.serialize_keras_object(self._given)} if self._given is not None else None
@@ -291,6 +279,8 @@ class SGDR(keras.callbacks.Callback):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SGDR:
         config = dict(config)
+        config["rate_multipliers"] = keras.saving.deserialize_keras_object(config.get("rate_multipliers"))
+        config["unfreeze"] = dict(config["unfreeze"]) if config.get("unfreeze") else None
         if "schedule" in config:
             config["schedule"] = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(**config)

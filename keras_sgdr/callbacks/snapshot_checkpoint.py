@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import keras
 from keras_sgdr._checks import invalid, is_integer, require
 from keras_sgdr._files import absolute
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
-from keras_sgdr.callbacks.fit_context import folder_of_fit, other_callbacks, print_line
+from keras_sgdr.callbacks.fit_context import folder_of_fit, print_line
 from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.snapshots import (
     FILES,
@@ -184,7 +184,7 @@ class SnapshotCheckpoint(CycleCallback):
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}
-        with self._weights_of_epoch_ends() if end.batches == self._batches else contextlib.nullcontext():
+        with self.as_epochs_end(end):
             self._by_one(lambda: self._finish(end, metrics))
 
     def _finish(self, end: CycleEnd, metrics: dict[str, float]) -> None:
@@ -203,20 +203,6 @@ class SnapshotCheckpoint(CycleCallback):
             self._manifest.write()
         if self.keep is not None:
             self._drop(*self.keep)
-
-    @contextlib.contextmanager
-    def _weights_of_epoch_ends(self) -> Iterator[None]:
-        """The weights that the model has once all callbacks have ended the epoch, a later one that swaps them too."""
-        swaps = [each for each in other_callbacks(self) if isinstance(each, keras.callbacks.SwapEMAWeights)]
-        # Those that are called before this one have swapped them.
-        later = [each for each in swaps if each.swap_on_epoch and not getattr(each, "_ema_weights_in_model", True)]
-        for swap in later:
-            swap.on_test_begin()
-        try:
-            yield
-        finally:
-            for swap in later:
-                swap.on_test_end()
 
     def _drop(self, which: str, n: int) -> None:
         manifest = self._manifest

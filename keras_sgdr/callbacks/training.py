@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from keras_sgdr._checks import invalid
 from keras_sgdr._text import CycleRows
-from keras_sgdr.callbacks.optimizer_swap import OptimizerSwap
-from keras_sgdr.callbacks.rate_table import cycle_lengths
-from keras_sgdr.callbacks.slots import Slot, slots_of
-from keras_sgdr.callbacks.update_count import batches_run, refuse_count, refuse_length
+from keras_sgdr.callbacks.cycle_record import CycleRecord
+from keras_sgdr.callbacks.step.groups import Multipliers
+from keras_sgdr.callbacks.step.optimizer_swap import OptimizerSwap
+from keras_sgdr.callbacks.step.rate_table import cycle_lengths
+from keras_sgdr.callbacks.step.slots import Slot, slots_of
+from keras_sgdr.callbacks.step.update_count import batches_run, refuse_count, refuse_length
 from keras_sgdr.schedules import Cycle, Schedule
 from keras_sgdr.schedules.exact import FloatArray, check_precision
 
@@ -40,10 +42,10 @@ class Training:
         per_batch: Updates per batch.
         steps_from_fit: Whether Keras told the number of batches, not the user.
         may_run_out: Whether the data may end before an epoch has all its batches.
+        multipliers: Of the rates of groups of variables.
 
     Attributes:
         schedules: That of each optimizer.
-        rows: A dict for each cycle that was run; see `SGDR.cycles`.
     """
 
     def __init__(
@@ -58,9 +60,10 @@ class Training:
         per_batch: Fraction,
         steps_from_fit: bool,
         may_run_out: bool,
+        multipliers: Multipliers | None = None,
     ) -> None:
-        self._model = model
-        self._swap = OptimizerSwap(model, slots_of(model, optimizer), on_remove=self._keep_applied)
+        self._model, self._multipliers = model, multipliers
+        self._swap = OptimizerSwap(model, slots_of(model, optimizer), self._keep_applied, multipliers)
         if steps is None and any(slot.name == "cycle_updates" for slot in self._swap.slots):
             raise invalid(
                 "`AdamWR` normalises its decay by the updates of a cycle, so `SGDR` needs the number of batches in an "
@@ -69,7 +72,6 @@ class Training:
                 "Pass `steps_per_epoch` to `SGDR` or to `fit`.",
             )
         self.schedules = [schedule.for_fit(epochs, rate) for rate in self._swap.rates]
-        self.rows = CycleRows()
         self._epochs, self._steps, self._per_batch = epochs, steps, per_batch
         self._steps_from_fit, self._may_run_out = steps_from_fit, may_run_out
         self._holds = per == "epoch"
@@ -77,17 +79,28 @@ class Training:
         self._stride = 1 if self._holds else per_batch.denominator
         self.grid = 1 if self._holds or steps is None else per_batch.numerator * steps
         self._entries = -(-self.grid // self._stride)
+        self._record = CycleRecord(self.schedules[0], (steps or 1) if self._holds else self.grid, self._stride)
         self._window = range(0)
         self._window_epochs = 1 if self._holds else min(max(_TABLE // self._entries, 1), max(epochs, 1))
         self._applied: list[FloatArray] = []
         self._epoch: int | None = None
         self._epochs_run = 0
-        self._logged: list[tuple[str, float]] = []
+        self._logged: dict[str, float] = {}
         self._ended: list[int] | None = None
 
     def install(self) -> None:
         """Let the optimizers read their rates from tables."""
         self._swap.install(self._window_epochs * self._entries)
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Between two epochs, change the model and its optimizer. The training goes on with what they are then."""
+        self._swap.check()
+        self._check_between()
+        self._swap.remove()
+        change()
+        self._swap = OptimizerSwap(self._model, self._swap.slots, self._keep_applied, self._multipliers)
+        self._window, self._ended = range(0), None
+        self.install()
 
     def end(self) -> None:
         """Give the optimizers their own rates back, if nothing else has set them."""
@@ -110,6 +123,11 @@ class Training:
         self.remove()
 
     @property
+    def rows(self) -> CycleRows:
+        """A dict for each cycle that was run; see `SGDR.cycles`."""
+        return self._record.rows
+
+    @property
     def is_live(self) -> bool:
         """Whether the optimizers read their rates from its tables."""
         return bool(self._swap.tables)
@@ -128,12 +146,11 @@ class Training:
 
     def restarts(self, epoch: int) -> Iterator[tuple[Cycle, float]]:
         """The cycles that begin in an epoch, and the rate of each one's first update."""
-        for cycle, positions in self._cycles_of(epoch):
-            if cycle is not None and positions.start == cycle.first:
-                yield cycle, self._rate(epoch, -(-(positions.start % self._positions) // self._stride))
+        for cycle, update in self._record.begun_in(epoch):
+            yield cycle, self._rate(epoch, update)
 
-    def end_epoch(self, metrics: dict[str, Any]) -> list[tuple[str, float]]:
-        """Close the epoch. Returns the rate of its last update, by each optimizer's name.
+    def end_epoch(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """Close the epoch. Returns the rates of its last update, as they are logged.
 
         Raises:
             ValueError: If what was run is not what the schedule was made for.
@@ -149,19 +166,28 @@ class Training:
         last = max(self._first_entry(epoch) + (0 if self._holds else updates - 1), 0)
         swap.end_epoch(last)
         self._ended = counts
-        self._record(epoch, metrics, batches, updates)
+        fraction = 1 if self._steps is None else Fraction(min(batches, self._steps), self._steps)
+        self._record.add(epoch, fraction, None if self._holds else updates, metrics, lambda i: self._rate(epoch, i))
         self._keep_applied(updates)
         self._epochs_run += 1
         if updates or not self._logged:
-            self._logged = [
-                (slot.optimizer.name, float(table.entries(last, last + 1)[0]))
-                for slot, table in zip(swap.slots, swap.tables, strict=True)
-                if slot.is_rate
-            ]
+            self._logged = self._rates_at(last)
         if not batches:
             # Keras on JAX puts back the state of the epoch before, and with it what the tables held then.
             self._window = range(0)
         return self._logged
+
+    def _rates_at(self, entry: int) -> dict[str, float]:
+        """That of the first optimizer, and where there are several, of each, and of each group of its variables."""
+        swap = self._swap
+        rates = [(slot, table) for slot, table in zip(swap.slots, swap.tables, strict=True) if slot.is_rate]
+        logged = {"learning_rate": float(rates[0][1].entries(entry, entry + 1)[0])}
+        for slot, table in rates:
+            name = f"learning_rate_{slot.optimizer.name}" if len(rates) > 1 else "learning_rate"
+            logged[name] = float(table.entries(entry, entry + 1)[0])
+            for group, multiplier in swap.groups[slot.number].names.items() if swap.groups else ():
+                logged[f"{name}_{group}"] = float(table.entries(entry, entry + 1, multiplier)[0])
+        return logged
 
     def batches_run(self) -> int:
         """Batches of the present epoch that were run, 0 where the updates fit no number of batches."""
@@ -198,8 +224,10 @@ class Training:
         schedule = self.schedules[slot.number]
         if slot.is_rate:
             rates = self._rates_of(schedule)
+            multipliers = self._swap.groups[slot.number].shape.multipliers if self._swap.groups else (1.0,)
             try:
-                check_precision(rates, keras.backend.standardize_dtype(slot.variable.dtype))
+                for multiplier in multipliers:
+                    check_precision(multiplier * rates, keras.backend.standardize_dtype(slot.variable.dtype))
             except ValueError:
                 self.remove()
                 raise
@@ -268,33 +296,3 @@ class Training:
     def _keep_applied(self, updates: int | None = None) -> None:
         self._applied += self._present(updates)
         self._epoch = None
-
-    # The record of it.
-
-    @property
-    def _positions(self) -> int:
-        """Positions of an epoch that the cycles are told apart by."""
-        return (self._steps or 1) if self._holds else self.grid
-
-    def _cycles_of(self, epoch: int) -> Iterator[tuple[Cycle | None, range]]:
-        """The cycles that have a part of an epoch, and its positions, counted from the first of epoch 0."""
-        n = self._positions
-        return self.schedules[0].split(range(epoch * n, (epoch + 1) * n), n)
-
-    def _record(self, epoch: int, metrics: dict[str, Any], batches: int, updates: int) -> None:
-        begin = epoch * self._positions
-        is_whole = self._steps is None or batches >= self._steps
-        reached = begin + (self._positions if is_whole else batches * self._positions // (self._steps or 1))
-        applied = reached - begin if self._holds else updates
-        for cycle, part in self._cycles_of(epoch):
-            first, stop = (-(-(position - begin) // self._stride) for position in (part.start, part.stop))
-            stop = min(stop, applied)
-            if first >= stop:
-                continue
-            index = -1 if cycle is None else cycle.index
-            if not self.rows or self.rows[-1]["index"] != index:
-                length = None if cycle is None else float(cycle.length)
-                begun = {"index": index, "first_epoch": epoch, "last_epoch": epoch, "length": length}
-                self.rows.append({**begun, "first_rate": self._rate(epoch, first)})
-            complete = cycle is not None and reached >= cycle.stop
-            self.rows[-1].update(last_epoch=epoch, last_rate=self._rate(epoch, stop - 1), complete=complete, **metrics)

@@ -83,7 +83,7 @@ def optimizers_replaced(model: Any, optimizer: Any, rate: float) -> Iterator[Swe
             f"model={getattr(model, 'name', model)!r} without an optimizer",
             "Call `model.compile(...)`.",
         )
-    # An `SGDR` that an exception in `fit` has left in the model leaves it here: see `callbacks/optimizer_swap.py`.
+    # An `SGDR` that an exception in `fit` has left in the model leaves it here: see `callbacks/step/optimizer_swap.py`.
     model.make_train_function()
     swept = model.optimizer if optimizer is None else optimizer
     attributes = [(owner, name, value) for owner in _models(model) for name, value in optimizers_held(owner).items()]

@@ -1,8 +1,15 @@
 """Snapshots of the weights at the ends of cycles, and ensembles of them."""
 
+from keras_sgdr.snapshots.data_sets import input_batches, text_as_arrays
 from keras_sgdr.snapshots.ensemble import SnapshotEnsemble
 from keras_sgdr.snapshots.manifest import FILES, MANIFEST, Manifest
-from keras_sgdr.snapshots.model_weights import architecture, has_finite_weights, save_weights, weights_alone
+from keras_sgdr.snapshots.model_weights import (
+    architecture,
+    estimate_statistics,
+    has_finite_weights,
+    save_weights,
+    weights_alone,
+)
 from keras_sgdr.snapshots.processes import Processes, processes_of
 from keras_sgdr.snapshots.scores import Mode, Report, Scores, higher_is_better, scores
 from keras_sgdr.snapshots.snapshot import SUFFIX, Snapshot, SnapshotError
@@ -20,10 +27,13 @@ __all__ = [
     "SnapshotEnsemble",
     "SnapshotError",
     "architecture",
+    "estimate_statistics",
     "has_finite_weights",
     "higher_is_better",
+    "input_batches",
     "processes_of",
     "save_weights",
     "scores",
+    "text_as_arrays",
     "weights_alone",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._executions import one_call_an_execution
-from keras_sgdr.callbacks.rate_table import look_up
+from keras_sgdr.callbacks.step.rate_table import look_up
 from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs, prefetched
 from keras_sgdr.snapshots.outputs import Outputs as ModelOutputs
 from keras_sgdr.study.crops import crops

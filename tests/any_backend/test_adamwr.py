@@ -13,8 +13,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_sgdr import SGDR, SGDRSchedule, StepDecay, WarmRestarts
-from keras_sgdr.callbacks.rate_table import cycle_lengths
-from keras_sgdr.callbacks.slots import slots_of
+from keras_sgdr.callbacks.step.rate_table import cycle_lengths
+from keras_sgdr.callbacks.step.slots import slots_of
 from keras_sgdr.optimizers import AdamWR
 from tests.support import probe
 from tests.support.probe import BACKEND, EPOCHS, STEPS, sgdr

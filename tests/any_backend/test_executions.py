@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_sgdr import _executions
-from keras_sgdr.callbacks import compiled_step
+from keras_sgdr.callbacks.step import compiled_step
 from tests.support.probe import BACKEND, fit, planned, probe, sgdr
 
 pytestmark = pytest.mark.skipif(BACKEND != "jax", reason="Of JAX.")

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sgdr.callbacks.rate_table import RateTable
+from keras_sgdr.callbacks.step.rate_table import RateTable
 from tests.support.optimizers import scaled, several, sgd
 from tests.support.probe import RATE, STEPS, fit, planned, probe, sgdr
 from tests.support.small_model import assert_equal, small_data, small_model, train, values

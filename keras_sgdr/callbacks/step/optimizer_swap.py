@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,15 +19,13 @@ from keras import ops
 
 from keras_sgdr._checks import invalid
 from keras_sgdr._model_state import method_replaced
-from keras_sgdr.callbacks.compiled_step import CompiledStep, count_batches
 from keras_sgdr.callbacks.fit_context import calling_list, is_fitting
-from keras_sgdr.callbacks.rate_table import RateTable, rate_as_written
-from keras_sgdr.callbacks.slots import Slot, is_complete, parts_of
+from keras_sgdr.callbacks.step.compiled_step import CompiledStep, count_batches
+from keras_sgdr.callbacks.step.groups import Multipliers, RateGroups, groups_of
+from keras_sgdr.callbacks.step.rate_table import ONE_GROUP, RateTable, rate_as_written
+from keras_sgdr.callbacks.step.slots import Slot, is_complete, parts_of
 
 __all__ = ["OptimizerSwap"]
-
-# Each optimizer's last tables, for the steps that were compiled with them, those of own loops among them.
-_TABLES: weakref.WeakKeyDictionary[Any, dict[str, RateTable]] = weakref.WeakKeyDictionary()
 
 
 class OptimizerSwap:
@@ -40,20 +37,26 @@ class OptimizerSwap:
         model: The model.
         slots: What is replaced, the learning rates first: see `slots_of`.
         on_remove: Called before it is removed.
+        multipliers: Of the rates of groups of variables, where they have their own.
 
     Attributes:
         rates: The learning rates that the optimizers have outside `fit`.
         tables: What the slots hold, once installed.
+        groups: Of the variables of each optimizer, once installed; none where all have one rate.
         step: The model's train step, once installed; None where the model is not compiled.
         by_hand: Whether the training is no `fit`, but a loop of the user's.
     """
 
-    def __init__(self, model: Any, slots: list[Slot], on_remove: Callable[[], None]) -> None:
+    def __init__(
+        self, model: Any, slots: list[Slot], on_remove: Callable[[], None], multipliers: Multipliers | None = None
+    ) -> None:
         self._model = model
         self._on_remove = on_remove
+        self._multipliers = multipliers
         self.slots = slots
         self.rates = [rate_as_written(slot.variable) for slot in slots if slot.is_rate]
         self.tables: list[RateTable] = []
+        self.groups: list[RateGroups] = []
         self.step: CompiledStep | None = None
         self.by_hand = not is_fitting(model)
         self._undo = contextlib.ExitStack()
@@ -76,7 +79,12 @@ class OptimizerSwap:
             if outer == [getattr(model, "optimizer", None)] and not outer[0].built and is_complete(model):
                 # TensorFlow traces a step twice that creates variables.
                 outer[0].build(model.trainable_variables)
-            self.tables = [_table(slot, size) for slot in self.slots]
+            if self._multipliers is not None:
+                self.groups = groups_of(self._multipliers, [slot for slot in self.slots if slot.is_rate])
+            self.tables = [
+                slot.table(size, self.groups[slot.number].shape if self.groups and slot.is_rate else ONE_GROUP)
+                for slot in self.slots
+            ]
         # Looked at before each batch.
         self._places = [(vars(slot.optimizer), f"_{slot.name}", table) for slot, table in self._pairs()]
         for slot, table in self._pairs():
@@ -88,6 +96,8 @@ class OptimizerSwap:
         self._read_back()
         if keras.config.backend() == "jax":
             self._keep_out_of_files([part for each in outer for part in parts_of(each)])
+        for groups, table in zip(self.groups, self.tables, strict=False):  # The rates are the first of the tables.
+            self._undo.enter_context(groups.followed(table))
         for each in outer:
             if isinstance(each, keras.optimizers.LossScaleOptimizer):
                 self._undo.enter_context(count_batches(each, self.tables))
@@ -268,15 +278,6 @@ class OptimizerSwap:
 def _set_by(culprit: str, name: str, value: Any) -> ValueError:
     rule = f"During `fit` only `SGDR` sets the {name.replace('_', ' ')}."
     return invalid(rule, f"{name}={value} from {culprit}", "Leave out one of the two.")
-
-
-def _table(slot: Slot, size: int) -> RateTable:
-    """The optimizer's last table, or a new one where that does not fit."""
-    tables = _TABLES.setdefault(slot.optimizer, {})
-    table, counter = tables.get(slot.name), slot.outer._iterations
-    if table is None or table.variable is not slot.variable or table.counter is not counter or table.size < size:
-        table = tables[slot.name] = RateTable(slot.name, slot.variable, counter, size)
-    return table
 
 
 def _made(slot: Slot) -> int:

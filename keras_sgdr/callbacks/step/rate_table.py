@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any, NamedTuple, NoReturn
 
 import keras
 import numpy as np
@@ -12,7 +14,19 @@ from keras import ops
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.schedules.exact import FloatArray
 
-__all__ = ["RateTable", "cycle_lengths", "look_up", "rate_as_written"]
+__all__ = ["ONE_GROUP", "GroupShape", "RateTable", "cycle_lengths", "look_up", "rate_as_written"]
+
+
+class GroupShape(NamedTuple):
+    """Which multiple of the rate each variable of an optimizer has."""
+
+    multipliers: tuple[float, ...]
+    """The different ones; the first is 1, that of the rate itself."""
+    rows: tuple[int, ...]
+    """The place of each variable's among them."""
+
+
+ONE_GROUP = GroupShape((1.0,), ())
 
 
 class RateTable:
@@ -24,12 +38,14 @@ class RateTable:
     The entries lie in a ring: that of an update is at the optimizer's count of updates, modulo the size. So a step that
     was compiled once serves every `fit`, and reads nothing but ring and count. On JAX, which compiles the values of all
     variables but the model's and the optimizer's into the step, the ring is among the optimizer's: see `OptimizerSwap`.
+    Where groups of variables have rates of their own, a ring of each follows the first.
 
     Args:
         name: What the optimizer calls it.
         variable: The optimizer's learning rate variable, which is replaced for the length of the `fit`.
         counter: The variable that counts the updates.
         size: Number of entries at least.
+        groups: Of the optimizer's variables.
 
     Attributes:
         size: Number of entries, a power of two above the given one.
@@ -38,18 +54,20 @@ class RateTable:
         reads: Who has read it: `"step"`, the model's train step, and `"loop"`, a step that Keras does not know.
     """
 
-    def __init__(self, name: str, variable: Any, counter: Any, size: int) -> None:
+    def __init__(self, name: str, variable: Any, counter: Any, size: int, groups: GroupShape = ONE_GROUP) -> None:
         self.name = name
         self.variable = variable
         self.counter = counter
         # With room for a `fit` of other epochs, which needs no other step then.
         self.size = 1 << max(size, 1023).bit_length()
+        self.groups = groups
+        self._row = 0
         self.owner: Any = None
         self.held: float | None = None
         self.reads: set[str] = set()
         # The counter's value in this step where the variable does not hold it: see `compiled_step.count_batches`.
         self.count: Any = None
-        zeros = np.zeros(self.size)
+        zeros = np.zeros(len(groups.multipliers) * self.size)
         self.ring = keras.Variable(zeros, dtype=variable.dtype, trainable=False, autocast=False, name="rates")
         self._outside = _Rate(self)
         self._counted = 0
@@ -73,9 +91,20 @@ class RateTable:
         """The present entry, a scalar tensor."""
         count = ops.convert_to_tensor(self.counter) if self.count is None else self.count
         mask: Any = self.size - 1
+        first: Any = self._row * self.size
         if keras.config.backend() == "torch":
-            return _at(self.ring, count & mask)
-        return _at(self.ring, ops.bitwise_and(count, ops.convert_to_tensor(mask, self.counter.dtype)))
+            return _at(self.ring, (count & mask) + first if first else count & mask)
+        place = ops.bitwise_and(count, ops.convert_to_tensor(mask, self.counter.dtype))
+        return _at(self.ring, place + ops.convert_to_tensor(first, self.counter.dtype) if first else place)
+
+    @contextlib.contextmanager
+    def at_row(self, row: int) -> Iterator[None]:
+        """Give the entries of a group."""
+        self._row = row
+        try:
+            yield
+        finally:
+            self._row = 0
 
     def detach(self) -> None:
         """Leave the training that it was in. Steps that were compiled with it have the optimizer's own rate then."""
@@ -90,7 +119,10 @@ class RateTable:
     def fill(self, entries: FloatArray) -> None:
         """Have these entries from the next `place` on, shape `(size,)` at most; the last one holds on."""
         padded = np.pad(entries, (0, self.size - len(entries)), mode="edge")
-        self._entries = padded.astype(keras.backend.standardize_dtype(self.variable.dtype))
+        # Rounded once, to the variable's precision; beyond it is at most what is shown before the first epoch.
+        with np.errstate(over="ignore"):
+            rows = np.multiply.outer(np.array(self.groups.multipliers), padded)
+            self._entries = rows.astype(keras.backend.standardize_dtype(self.variable.dtype))
         self._shift = None
 
     def place(self, position: int) -> None:
@@ -100,7 +132,7 @@ class RateTable:
         shift = (self._counted - position) % self.size
         if shift != self._shift:
             self._shift = shift
-            self.ring.assign(np.roll(self._entries, shift))
+            self.ring.assign(np.roll(self._entries, shift, axis=1).ravel())
 
     def updates(self) -> int:
         """Updates that were counted since `place`."""
@@ -108,11 +140,12 @@ class RateTable:
 
     def hold(self, position: int) -> None:
         """Show the entry at `position`, outside the step, until the next `place`."""
-        self.held = float(self._entries[position])
+        self.held = float(self._entries[0, position])
 
-    def entries(self, first: int, stop: int) -> FloatArray:
-        """Entries as the optimizer has them, in its precision."""
-        return np.take(self._entries, np.arange(first, stop), mode="wrap")
+    def entries(self, first: int, stop: int, multiplier: float = 1.0) -> FloatArray:
+        """Entries as the optimizer has them, in its precision, of the group with this multiplier."""
+        row = self._entries[self.groups.multipliers.index(multiplier)]
+        return np.take(row, np.arange(first, stop), mode="wrap")
 
     def _count(self) -> int:
         return int(ops.convert_to_numpy(self.counter))

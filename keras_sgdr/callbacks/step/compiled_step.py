@@ -14,7 +14,7 @@ from keras_sgdr._checks import invalid
 from keras_sgdr._executions import one_call_an_execution
 from keras_sgdr._model_state import method_replaced
 from keras_sgdr.callbacks.fit_context import fits_of, is_fitting
-from keras_sgdr.callbacks.rate_table import RateTable
+from keras_sgdr.callbacks.step.rate_table import RateTable
 
 __all__ = ["CompiledStep", "count_batches"]
 

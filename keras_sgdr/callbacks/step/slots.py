@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,12 @@ import keras
 
 from keras_sgdr._checks import invalid, require
 from keras_sgdr._model_state import optimizers_held, optimizers_in
-from keras_sgdr.callbacks.rate_table import RateTable
+from keras_sgdr.callbacks.step.rate_table import GroupShape, RateTable
 
 __all__ = ["Slot", "check_optimizers", "is_complete", "parts_of", "slots_of"]
+
+# Each optimizer's last tables, for the steps that were compiled with them, those of own loops among them.
+_TABLES: weakref.WeakKeyDictionary[Any, dict[str, RateTable]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ class Slot:
     def set(self, value: Any) -> None:
         """Let the optimizer use something else in place of the variable, or the variable again."""
         setattr(self.optimizer, f"_{self.name}", value)
+
+    def table(self, size: int, groups: GroupShape) -> RateTable:
+        """The optimizer's last table, or a new one where that does not fit."""
+        tables, counter = _TABLES.setdefault(self.optimizer, {}), self.outer._iterations
+        last = tables.get(self.name)
+        same = last is not None and last.variable is self.variable and last.counter is counter
+        if last is None or not same or last.groups != groups or last.size < size:
+            last = tables[self.name] = RateTable(self.name, self.variable, counter, size, groups)
+        return last
 
 
 def check_optimizers(given: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from keras_sgdr._checks import invalid
-from keras_sgdr.callbacks.compiled_step import CompiledStep
+from keras_sgdr.callbacks.step.compiled_step import CompiledStep
 
 __all__ = ["batches_run", "refuse_count", "refuse_length"]
 
