@@ -158,9 +158,9 @@ class _Rate(keras.Variable):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "The learning rate of a `fit` under `SGDR` is part of that `fit`, and cannot be copied. Received: a copy amid "
-            "that `fit`, or after an exception has ended it. Copy the model and the callbacks before `fit`; after an "
-            "exception call `on_train_end()` of the `SGDR` first."
+            "The learning rate of a `fit` under `SGDR` is part of that `fit`, and cannot be copied. Received: a copy "
+            "in that `fit`, or after an exception has ended it. Copy the model and the callbacks before `fit`; after "
+            "an exception call `on_train_end()` of the `SGDR` first."
         )
 
 

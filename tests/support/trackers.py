@@ -22,7 +22,7 @@ from tests.support.pages import run_page
 __all__ = ["FOLDS", "in_mlflow", "in_tensorboard", "in_wandb"]
 
 FOLDS = "folds.json"
-"""The rates of each fold that scikit-learn has trained."""
+"""What scikit-learn has trained: the rates of each fold, and of the best of a search."""
 Values = dict[str, list[tuple[int, Any]]]
 """By name, pairs of a step and a value."""
 
@@ -47,7 +47,9 @@ def in_mlflow(database: Path) -> list[tuple[dict[str, str], Values]]:
     with contextlib.closing(sqlite3.connect(database)) as store:
         for (run,) in store.execute("SELECT run_uuid FROM runs ORDER BY start_time").fetchall():
             metrics = defaultdict(list)
-            for name, *pair in store.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY step", [run]):
+            for name, *pair in store.execute(
+                "SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY step", [run]
+            ):
                 metrics[name].append((pair[0], pair[1]))
             runs.append((dict(store.execute("SELECT key, value FROM params WHERE run_uuid = ?", [run])), dict(metrics)))
     return runs
@@ -87,8 +89,14 @@ def _records_of_log(log: bytes, header: int = 7, block: int = 1 << 15) -> Iterat
 
 def _run(page: Path) -> None:
     names = run_page(page)
-    rates = [fold.callbacks[0].rates.tolist() for fold in names["folds"]["estimator"]]
-    Path(FOLDS).write_text(json.dumps(rates))
+    folds, search = names["folds"], names["search"]
+    chosen, trained = search.best_params_["callbacks"][0].get_config(), search.best_estimator_.callbacks[0]
+    stored = {
+        "folds": [fold.callbacks[0].rates.tolist() for fold in folds["estimator"]],
+        "best": {"T_0": chosen["T_0"], "T_mult": chosen["T_mult"], "rates": trained.rates.tolist()},
+        "candidates": [each["callbacks"][0].get_config()["T_0"] for each in search.cv_results_["params"]],
+    }
+    Path(FOLDS).write_text(json.dumps(stored))
     data = names["x"], names["y"]
 
     names["mlflow"].keras.autolog(log_models=False)
