@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -119,13 +120,16 @@ def test_each_trial_of_keras_tuner_has_a_folder(folder: Path) -> None:
 def test_each_trial_of_optuna_has_a_folder(folder: Path) -> None:
     import optuna
 
-    trials = optuna.load_study(study_name="SGDR", storage=f"sqlite:///{folder / 'optuna.db'}").trials
+    *trials, later = optuna.load_study(study_name="SGDR", storage=f"sqlite:///{folder / 'optuna.db'}").trials
     check_trials([trial.params for trial in trials], [folder / "optuna" / str(trial.number) for trial in trials])
     for trial in trials:
         snapshots = Manifest.read(folder / "optuna" / str(trial.number)).snapshots
         losses = {int(each.epoch) - 1: each.metrics["val_loss"] for each in snapshots}
         assert trial.intermediate_values == losses
         assert trial.value == losses[EPOCHS - 1]
+    # Pruned at the end of its first cycle.
+    assert later.state == optuna.trial.TrialState.PRUNED
+    assert len(whole_files(folder / "optuna" / "3")) == len(later.intermediate_values) == 1
 
 
 def test_each_fold_of_scikit_learn_is_trained_under_sgdr(folder: Path) -> None:
@@ -159,18 +163,24 @@ of_keras_tuner = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tu
 
 
 @of_keras_tuner
-def test_a_folder_for_all_trials_is_refused_and_keras_tuner_goes_on(tmp_path: Path, data: Any) -> None:
+@pytest.mark.parametrize(
+    ("max_trials", "ended"), [(3, contextlib.nullcontext()), (4, pytest.raises(RuntimeError, match="consecutive"))]
+)
+def test_a_folder_for_all_trials_is_refused_and_keras_tuner_goes_on(
+    max_trials: int, ended: Any, tmp_path: Path, data: Any
+) -> None:
     import keras_tuner
 
     def build(hp: Any) -> Any:
         hp.Float("x", 0, 1)
         return compiled()
 
-    tuner = keras_tuner.RandomSearch(build, "val_loss", max_trials=3, directory=tmp_path / "tuner")
+    tuner = keras_tuner.RandomSearch(build, "val_loss", max_trials=max_trials, directory=tmp_path / "tuner")
     callbacks = [SGDR(1, 1), SnapshotCheckpoint(tmp_path / "snapshots")]
-    tuner.search(*data, epochs=2, validation_data=data, callbacks=callbacks, verbose=0)
+    with ended:
+        tuner.search(*data, epochs=2, validation_data=data, callbacks=callbacks, verbose=0)
     trials = list(tuner.oracle.trials.values())
-    assert [trial.status for trial in trials] == ["COMPLETED", "FAILED", "FAILED"]
+    assert [trial.status for trial in trials] == ["COMPLETED", *["FAILED"] * (max_trials - 1)]
     assert all("Each trial of a search" in trial.message for trial in trials[1:])
     assert len(whole_files(tmp_path / "snapshots")) == 2
 

@@ -99,6 +99,11 @@ def _run(page: Path) -> None:
     Path(FOLDS).write_text(json.dumps(stored))
     data = names["x"], names["y"]
 
+    optuna = names["optuna"]
+    always = optuna.pruners.ThresholdPruner(upper=0)
+    study = optuna.load_study(study_name="SGDR", storage="sqlite:///optuna.db", pruner=always)
+    study.optimize(names["objective"], n_trials=1)
+
     names["mlflow"].keras.autolog(log_models=False)
     names["compiled"]().fit(*data, epochs=6, callbacks=[SGDR(T_0=2, T_mult=2)], verbose=0)
     names["mlflow"].keras.autolog(disable=True)
