@@ -158,6 +158,25 @@ def compiled(loss: str = "sparse_categorical_crossentropy") -> Any:
     return model
 
 
+def searching(tuner: Any, interrupted: str | None = None) -> Any:
+    """A class of tuner as on the page, of cycles of one epoch, with a trial that is interrupted in its second."""
+
+    class Search(tuner):
+        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
+            snapshots = SnapshotCheckpoint(Path(self.get_trial_dir(trial.trial_id), "snapshots"), resume=True)
+            callbacks = [SGDR(1, 1, trial.hyperparameters.get("eta_max")), snapshots]
+            if trial.trial_id == interrupted:
+                callbacks.append(Raise("on_epoch_end"))
+            return super().run_trial(trial, *args, callbacks=callbacks, **kwargs)
+
+    return Search
+
+
+def build(hp: Any) -> Any:
+    hp.Float("eta_max", 0.01, 0.1)
+    return compiled()
+
+
 # It asks for the thread's name by a function of old.
 of_keras_tuner = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 
@@ -171,10 +190,6 @@ def test_a_folder_for_all_trials_is_refused_and_keras_tuner_goes_on(
 ) -> None:
     import keras_tuner
 
-    def build(hp: Any) -> Any:
-        hp.Float("x", 0, 1)
-        return compiled()
-
     tuner = keras_tuner.RandomSearch(build, "val_loss", max_trials=max_trials, directory=tmp_path / "tuner")
     callbacks = [SGDR(1, 1), SnapshotCheckpoint(tmp_path / "snapshots")]
     with ended:
@@ -186,29 +201,40 @@ def test_a_folder_for_all_trials_is_refused_and_keras_tuner_goes_on(
 
 
 @of_keras_tuner
-def test_a_trial_of_keras_tuner_that_is_run_again_has_whole_snapshots(tmp_path: Path, data: Any) -> None:
+# Of one that is interrupted in its first trial, KerasTuner has stored nothing.
+@pytest.mark.parametrize(("interrupted", "overwrite"), [("0", True), ("1", False)])
+def test_a_trial_of_keras_tuner_that_is_run_again_has_whole_snapshots(
+    interrupted: str, overwrite: bool, tmp_path: Path, data: Any
+) -> None:
     import keras_tuner
 
-    interruptions = [Raise("on_epoch_end")]
-
-    class Search(keras_tuner.RandomSearch):
-        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
-            eta_max = trial.hyperparameters.Float("eta_max", 0.01, 0.1)
-            snapshots = SnapshotCheckpoint(Path(self.get_trial_dir(trial.trial_id), "snapshots"), resume=True)
-            callbacks = [SGDR(1, 1, eta_max), snapshots, *interruptions]
-            return super().run_trial(trial, *args, callbacks=callbacks, **kwargs)
-
-    def search() -> None:
-        options = {"max_trials": 2, "executions_per_trial": 2, "directory": tmp_path}
-        tuner = Search(lambda hp: compiled(), "val_loss", **options)
+    def search(interrupted: str | None = None, overwrite: bool = False) -> Any:
+        options = {"max_trials": 2, "executions_per_trial": 2, "directory": tmp_path, "overwrite": overwrite}
+        tuner = searching(keras_tuner.RandomSearch, interrupted)(build, "val_loss", **options)
         tuner.search(*data, epochs=3, validation_data=data, verbose=0)
+        return tuner
 
     with pytest.raises(KeyboardInterrupt):
-        search()
-    interruptions.clear()
-    search()
+        search(interrupted)
+    assert [trial.status for trial in search(None, overwrite).oracle.trials.values()] == ["COMPLETED"] * 2
     folders = sorted(tmp_path.glob("untitled_project/trial_*/snapshots"))
     assert [len(whole_files(folder)) for folder in folders] == [3, 3]
+
+
+@of_keras_tuner
+def test_hyperband_goes_on_with_a_trial_in_a_new_one(tmp_path: Path, data: Any) -> None:
+    import keras_tuner
+
+    tuner = searching(keras_tuner.Hyperband)(build, "val_loss", max_epochs=3, directory=tmp_path)
+    tuner.search(*data, validation_data=data, verbose=0)
+    trials = tuner.oracle.trials.values()
+    assert {trial.status for trial in trials} == {"COMPLETED"}
+    rounds = [[trial.hyperparameters.get(f"tuner/{name}") for name in ("initial_epoch", "epochs")] for trial in trials]
+    assert [1, 3] in rounds
+    for trial, (first, last) in zip(trials, rounds, strict=True):
+        # What it begins with is the end of a cycle too.
+        snapshots = Manifest.read(Path(tuner.get_trial_dir(trial.trial_id), "snapshots")).snapshots
+        assert [snapshot.epoch for snapshot in snapshots] == list(range(max(first, 1), last + 1))
 
 
 # Exempt in pyproject.toml by its module, which is lost where `pytest.warns` passes it on.
@@ -251,6 +277,7 @@ def test_keras_own_classifier_loses_its_callbacks_when_cloned(data: Any) -> None
     classifier.fit(*data)
     assert classifier.history_.history["learning_rate"] == rates_of(3)[2::3]
     assert clone(classifier).fit_kwargs is None
+    assert clone(keras.wrappers.SKLearnRegressor(build, fit_kwargs={"epochs": EPOCHS})).fit_kwargs is None
     for fold in cross_validate(classifier, *data, cv=3, return_estimator=True)["estimator"]:
         assert fold.history_.epoch == [0]
         assert "learning_rate" not in fold.history_.history
