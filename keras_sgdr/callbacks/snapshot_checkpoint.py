@@ -153,7 +153,8 @@ class SnapshotCheckpoint(CycleCallback):
             raise invalid(
                 "A folder of snapshots belongs to one run.",
                 f"directory={str(self.directory)!r}, which has snapshots",
-                "Pass another folder, or resume=True to go on with that run.",
+                "Pass another folder, or resume=True to go on with that run. Each trial of a search and each fold of a "
+                "cross-validation needs a folder of its own.",
             )
         schedule = _describe(self._sgdr.schedule)
         if self._manifest.snapshots and self._manifest.schedule != schedule:

@@ -190,7 +190,11 @@ class _Rate(keras.Variable):
         return f"<Variable path={self.path}, dtype={self.dtype}, value={self.value}, set by SGDR>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("The learning rate of a `fit` under `SGDR` is part of that `fit`, and cannot be copied.")
+        raise TypeError(
+            "The learning rate of a `fit` under `SGDR` is part of that `fit`, and cannot be copied. Received: a copy "
+            "in that `fit`, or after an exception has ended it. Copy the model and the callbacks before `fit`; after "
+            "an exception call `on_train_end()` of the `SGDR` first."
+        )
 
 
 def look_up(table: Any, position: Any) -> Any:
