@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
-from keras import ops
 
 from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr._model_state import value_of
@@ -129,7 +128,7 @@ def _extend(optimizer: Any, variables: list[Any]) -> None:
             if id(variable) in places:
                 value.assign(value_of(lists[name][places[id(variable)]]))
             elif name == "_model_variables_moving_average":
-                value.assign(ops.convert_to_tensor(variable))  # It has not changed until now.
+                value.assign(value_of(variable))  # It has not changed until now.
     for name, value in _singles(optimizer).items():
         if singles[name] is not value:
             value.assign(value_of(singles[name]))
