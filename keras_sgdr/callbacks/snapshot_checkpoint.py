@@ -113,13 +113,10 @@ class SnapshotCheckpoint(CycleCallback):
         def state() -> dict[str, Any]:
             work()
             decisions = {"saved": sorted(self._saved), "refused": sorted(self._refused)}
-            return {"folder": str(self.directory), "manifest": self._manifest.text, **decisions}
+            return {"manifest": self._manifest.text, **decisions}
 
         shared = self._processes.by_one(state)
         if not self._processes.writes:
-            rule = "The processes that train one model must have one folder of snapshots."
-            fix = f"Pass {shared['folder']!r}, that of the process that writes."
-            require(shared["folder"] == str(self.directory), rule, "directory", str(self.directory), fix)
             self._manifest = Manifest.from_text(self.directory, shared["manifest"])
             self._saved, self._refused = set(shared["saved"]), set(shared["refused"])
 
@@ -128,6 +125,8 @@ class SnapshotCheckpoint(CycleCallback):
         self._due = []
         if not self._checked:
             self._checked = True
+            self._processes.require_one("directory", str(self.directory))
+            self._processes.require_one("schedule", _describe(self._sgdr.schedule))
             self._by_one(lambda: self._open(epoch))
             self._sgdr.snapshot_folder = self.directory
 

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sgdr._checks import require
+
 __all__ = ["Processes", "processes_of"]
 
 
@@ -34,6 +36,20 @@ class Processes:
             ValueError: In every process, if it raised one; RuntimeError in the others, if it raised something else.
         """
         return work()
+
+    def require_one(self, name: str, value: str) -> None:
+        """Require a value to be that of the process that writes.
+
+        Args:
+            name: What it is called.
+            value: That of this process.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        written = self.by_one(lambda: value)
+        rule = f"The processes that train one model must have one `{name}`."
+        require(value == written, rule, name, value, f"Pass {written!r}, that of the process that writes.")
 
 
 class _Several(Processes):

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,31 +17,7 @@ from keras_sgdr.snapshots import MANIFEST, Manifest, processes
 from tests.support.probe import sgdr
 from tests.support.small_model import small_data, small_model, train
 from tests.support.snapshots import Judge, warned
-
-SECONDS = 120
-
-
-def together(module: str, folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """What two processes printed, in which the module is run."""
-    command = [sys.executable, "-W", "ignore", "-m", module, str(folder)]
-    environment = dict(os.environ, GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="")
-    pipes: Any = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    started = [subprocess.Popen([*command, str(rank), *arguments], env=environment, **pipes) for rank in range(2)]
-    try:
-        printed = [process.communicate(timeout=SECONDS) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    for process, (_, errors) in zip(started, printed, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    return [json.loads(output.splitlines()[-1]) for output, _ in printed]
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
-
+from tests.support.together import SECONDS, free_port, together
 
 @pytest.mark.torch
 @pytest.mark.slow
@@ -181,10 +152,22 @@ def test_another_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         snapshot_checkpoint, "processes_of", lambda model: processes._Several(False, lambda _: next(shared))
     )
     with pytest.raises(
-        ValueError, match=r"must have one folder of snapshots. Received: directory='.*other'. Pass '.*s'"
+        ValueError, match=r"must have one `directory`. Received: directory='.*other'. Pass '.*s'"
     ):
         train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path / "other"))
     assert not (tmp_path / "other" / MANIFEST).exists()
+
+
+def test_another_schedule_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `eta_max` found by a range test in each process."""
+    shared = iter(recorded(tmp_path, monkeypatch))
+    monkeypatch.setattr(
+        snapshot_checkpoint, "processes_of", lambda model: processes._Several(False, lambda _: next(shared))
+    )
+    keeper = SnapshotCheckpoint(tmp_path / "snapshots")
+    rule = r"must have one `schedule`. Received: schedule='.*eta_max=0.2.*'. Pass '.*eta_max=0.1"
+    with pytest.raises(ValueError, match=rule):
+        train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1, 0.2), keeper)
 
 
 def test_all_stop_where_the_process_that_writes_does(monkeypatch: pytest.MonkeyPatch) -> None:
