@@ -22,7 +22,6 @@ from tests.support.small_model import values
 from tests.support.snapshots import Judge
 
 
-
 def main(folder: str, number: int, script: str) -> None:
     os.chdir(folder)
     if keras.config.backend() == "tensorflow" and "TF_CONFIG" not in os.environ:

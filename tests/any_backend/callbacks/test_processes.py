@@ -19,6 +19,7 @@ from tests.support.small_model import small_data, small_model, train
 from tests.support.snapshots import Judge, warned
 from tests.support.together import SECONDS, free_port, together
 
+
 @pytest.mark.torch
 @pytest.mark.slow
 def test_ranks_of_torch_write_once_and_agree(tmp_path: Path) -> None:
@@ -151,9 +152,7 @@ def test_another_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         snapshot_checkpoint, "processes_of", lambda model: processes._Several(False, lambda _: next(shared))
     )
-    with pytest.raises(
-        ValueError, match=r"must have one `directory`. Received: directory='.*other'. Pass '.*s'"
-    ):
+    with pytest.raises(ValueError, match=r"must have one `directory`. Received: directory='.*other'. Pass '.*s'"):
         train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path / "other"))
     assert not (tmp_path / "other" / MANIFEST).exists()
 
