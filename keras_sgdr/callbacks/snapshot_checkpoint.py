@@ -29,6 +29,7 @@ from keras_sgdr.snapshots import (
     has_finite_weights,
     higher_is_better,
     processes_of,
+    require_whole_weights,
     save_weights,
 )
 
@@ -105,6 +106,7 @@ class SnapshotCheckpoint(CycleCallback):
         self._saved: set[int] = set()
         self._refused: set[int] = set()
         self._due = []
+        require_whole_weights(self.model)
         self._processes = processes_of(self.model)
 
     def _by_one(self, work: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 from keras_sgdr.snapshots.ensemble import SnapshotEnsemble
 from keras_sgdr.snapshots.manifest import FILES, MANIFEST, Manifest
 from keras_sgdr.snapshots.model_weights import architecture, has_finite_weights, save_weights, weights_alone
-from keras_sgdr.snapshots.processes import Processes, processes_of
+from keras_sgdr.snapshots.processes import Processes, processes_of, require_whole_weights
 from keras_sgdr.snapshots.scores import Mode, Report, Scores, higher_is_better, scores
 from keras_sgdr.snapshots.snapshot import SUFFIX, Snapshot, SnapshotError
 
@@ -23,6 +23,7 @@ __all__ = [
     "has_finite_weights",
     "higher_is_better",
     "processes_of",
+    "require_whole_weights",
     "save_weights",
     "scores",
     "weights_alone",

@@ -29,6 +29,11 @@ def main(folder: str, number: int, script: str) -> None:
 
         (device,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    if keras.config.backend() == "jax" and (processes := int(os.environ["WORLD_SIZE"])) > 1:
+        import jax
+
+        meeting = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        jax.distributed.initialize(meeting, processes, number, initialization_timeout=60)
     with training_goes_on():
         with mock.patch.object(keras.optimizers, "SGD", RecordingSGD):
             names = runpy.run_path(script)
@@ -63,7 +68,6 @@ def seen(names: dict[str, Any], number: int) -> dict[str, Any]:
         "rates": [*names["sgdr"].rates.tolist(), *sgdr.rates.tolist()],
         "applied": model.optimizer.applied_by_device,
         "cycles": [each.cycle for each in keeper._manifest.snapshots],
-        "recommended": sgdr.recommend()["last"].file,
         "weights": [each.tolist() for each in values(model.weights)],
         "predicted": SnapshotEnsemble.load("snapshots", model).predict(x).tolist(),
     }
@@ -79,23 +83,29 @@ def seen(names: dict[str, Any], number: int) -> dict[str, Any]:
     train([SGDR(T_0=1, T_mult=1), judge, stopping, keeper], epochs=4)
     report |= {"stopped": stopping.stopped_cycle, "kept": [each.cycle for each in keeper._manifest.snapshots]}
     report["after stop"] = [each.tolist() for each in values(model.weights)]
+    if keras.config.backend() == "jax":
+        report["divided"] = [each.path for each in model.weights if not each.value.is_fully_replicated]
     if "train" not in names:
-        report |= alone(model, x, y, fit)
+        report |= fitted(model, x, y, fit, number)
     return report
 
 
-def alone(model: Any, x: Any, y: Any, fit: Any) -> dict[str, Any]:
-    """What only a process that trains by `fit` does: a range test, and a training that is broken off and restored."""
+def fitted(model: Any, x: Any, y: Any, fit: Any, number: int) -> dict[str, Any]:
+    """What needs Keras's own training: a range test, and a training that is broken off and restored."""
     before = values(model.weights)
-    found = find_learning_rate(model, (x, y), updates=20, smoothing=0.5, batch_size=64)
+    found = find_learning_rate(model, (x, y), eta_max=1e-3, updates=20, smoothing=0.5, batch_size=64)
     same = all((one == other).all() for one, other in zip(before, values(model.weights), strict=True))
     restored = [SGDR(T_0=1, T_mult=1), SnapshotCheckpoint("restored", resume=True)]
-    backup = keras.callbacks.BackupAndRestore("backup")
+    backup = keras.callbacks.BackupAndRestore(f"backup-{number}")
     with contextlib.suppress(KeyboardInterrupt):
         fit([*restored, backup, Stop()], epochs=4)
-    made = int(model.optimizer.iterations)
+    made = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     fit([restored[0], SnapshotCheckpoint("restored", resume=True), backup], epochs=4)
-    return {"tested": len(found.losses), "same": same, "after": int(model.optimizer.iterations) - made}
+    return {
+        "tested": len(found.losses),
+        "same": same,
+        "after": int(keras.ops.convert_to_numpy(model.optimizer.iterations)) - made,
+    }
 
 
 class Stop(keras.callbacks.Callback):

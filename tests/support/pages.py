@@ -53,7 +53,7 @@ def blocks_of(page: Path) -> list[Block]:
 def scripts_of(page: Path) -> dict[str, Block]:
     """The Python blocks of a page that are scripts of their own, by their titles."""
     text = page.read_text()
-    found = re.finditer(r'^```python title="(.+)"\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+    found = re.finditer(r'^```python title="([^"\n]+)"\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
     return {each[1]: Block("python", each[2], text[: each.start()].count("\n") + 2) for each in found}
 
 

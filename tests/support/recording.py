@@ -31,7 +31,10 @@ class RecordingSGD(keras.optimizers.SGD):
     def applied_by_device(self) -> list[list[float]]:
         """The rates of the updates that were made, by device."""
         value = self.applied.value
-        # Of a variable with a copy on each device, all copies.
-        copies = getattr(value, "values", None) or [shard.data for shard in getattr(value, "addressable_shards", [])]
+        copies = [value]
+        if keras.config.backend() == "tensorflow" and hasattr(value, "values"):  # Of a strategy.
+            copies = value.values
+        elif keras.config.backend() == "jax":
+            copies = [shard.data for shard in value.addressable_shards]
         made = int(ops.convert_to_numpy(self.iterations))
-        return [np.asarray(ops.convert_to_numpy(each))[:made].tolist() for each in copies or [value]]
+        return [np.asarray(ops.convert_to_numpy(each))[:made].tolist() for each in copies]

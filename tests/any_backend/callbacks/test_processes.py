@@ -49,6 +49,10 @@ def test_processes_of_jax_write_once_and_agree(tmp_path: Path) -> None:
     first, second = together("tests.support.jax_processes", tmp_path, free_port())
     assert first["cycles"] == second["cycles"] == [[1, 1.0], [4, 2.0]]
     assert len(list((tmp_path / "snapshots").iterdir())) == 3
+    for report in (first, second):
+        for callback in ("SnapshotCheckpoint", "CycleEarlyStopping"):
+            assert "must be whole in each process. Received: 'sequential" in report[callback]
+    assert not (tmp_path / "divided").exists()
 
 
 @pytest.mark.jax
