@@ -86,10 +86,11 @@ def test_rates_and_snapshots(name: str, processes: int, devices: int, tmp_path: 
     manifest = assert_whole(tmp_path / "snapshots", [1, 2, 3])
     best = assert_whole(tmp_path / "stopped", [1])
     model = network()
-    ensemble = SnapshotEnsemble.load(tmp_path / "snapshots", model, from_logits=False)
     x = np.random.default_rng(0).normal(size=(512, 20)).astype("float32")
+    predicted = SnapshotEnsemble.load(tmp_path / "snapshots", model, from_logits=False).predict(x)
     for report in reports:
-        np.testing.assert_allclose(report["predicted"], ensemble.predict(x), rtol=1e-5, atol=1e-6)
+        if "predicted" in report:
+            np.testing.assert_allclose(report["predicted"], predicted, rtol=1e-5, atol=1e-6)
         for folder, weights in ((manifest, "weights"), (best, "after stop")):
             model.load_weights(folder.path(folder.snapshots[-1]))
             for saved, trained in zip(values(model.weights), report[weights], strict=True):

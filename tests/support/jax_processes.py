@@ -32,10 +32,12 @@ def main(folder: Path, index: int, port: str) -> None:
         "cycles": [(each.cycle, each.metrics["val_loss"]) for each in keeper._manifest.snapshots]
     }
 
+    keras.utils.clear_session()  # So that the layers have their first names again.
     mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), keras.distribution.list_devices())
     layout = keras.distribution.LayoutMap(mesh)
     layout[".*dense/kernel"] = (None, "model")
-    keras.distribution.set_distribution(keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch"))
+    parallel = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch", auto_shard_dataset=False)
+    keras.distribution.set_distribution(parallel)
     divided = small_model(keras.optimizers.SGD(0.1))
     for callback in (SnapshotCheckpoint(folder / "divided"), CycleEarlyStopping()):
         try:
