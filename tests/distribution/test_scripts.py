@@ -32,14 +32,20 @@ CASES = [
 
 def environments(name: str, backend: str, processes: int) -> list[dict[str, str]]:
     """What starts each process: that of JAX has two devices, `tests.support.distributed` gives TensorFlow's two."""
-    common = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    numbers = range(processes)
+    common = {
+        "KERAS_BACKEND": backend,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+        "WORLD_SIZE": str(processes),
+    }
+    each: list[dict[str, str]] = [{**common, "RANK": str(number)} for number in range(processes)]
     if name == "multi_worker.py":
-        workers = [f"127.0.0.1:{free_port()}" for _ in numbers]
-        tasks = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": number}} for number in numbers]
-        return [{**common, "TF_CONFIG": json.dumps(task)} for task in tasks]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": str(processes)}
-    return [{**common, **meeting, "RANK": str(number)} for number in numbers]
+        workers = [f"127.0.0.1:{free_port()}" for _ in each]
+        for number, environment in enumerate(each):
+            task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": number}}
+            environment["TF_CONFIG"] = json.dumps(task)
+    return each
 
 
 def network() -> Any:
@@ -89,14 +95,16 @@ def test_rates_and_snapshots(name: str, processes: int, devices: int, tmp_path: 
     x = np.random.default_rng(0).normal(size=(512, 20)).astype("float32")
     predicted = SnapshotEnsemble.load(tmp_path / "snapshots", model, from_logits=False).predict(x)
     for report in reports:
-        if "predicted" in report:
+        if (name, processes) != ("data_parallel.py", 2):  # There Keras's own `predict` fails.
             np.testing.assert_allclose(report["predicted"], predicted, rtol=1e-5, atol=1e-6)
         for folder, weights in ((manifest, "weights"), (best, "after stop")):
             model.load_weights(folder.path(folder.snapshots[-1]))
             for saved, trained in zip(values(model.weights), report[weights], strict=True):
                 np.testing.assert_array_equal(saved, trained)
         assert len(report.get("divided", ())) == (2 if name == "model_parallel.py" else 0)
-        if "tested" in report:
-            # `find_learning_rate` and a training that `BackupAndRestore` has restored in its third epoch.
-            assert (report["tested"], report["same"], report["after"]) == (20, True, 2 * STEPS)
+        if "model.fit(" in block.text:
+            # `find_learning_rate`, and a training that `BackupAndRestore` has restored in its third epoch.
+            assert report["losses"] == reports[0]["losses"] != []
+            assert report["same"]
+            assert report["after"] == 2 * STEPS
             assert_whole(tmp_path / "restored", [1, 2, 3, 4])

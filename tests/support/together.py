@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.addresses import other_addresses
-from tests.support.pages import CHECKOUT
-
 __all__ = ["SECONDS", "free_port", "together"]
 
 SECONDS = 120
+CHECKOUT = Path(__file__).resolve().parents[2]
 HERE = {"GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(CHECKOUT)}
 
 
@@ -36,6 +34,9 @@ def together(
     Returns:
         What each has printed.
     """
+    # It needs psutil, which a machine with a GPU may lack: there the short tests alone are run.
+    from tests.support.addresses import other_addresses
+
     command = [sys.executable, "-W", "ignore", "-m", module, str(folder)]
     end = time.monotonic() + SECONDS
     started = []
