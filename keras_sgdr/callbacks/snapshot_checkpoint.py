@@ -25,6 +25,7 @@ from keras_sgdr.snapshots import (
     Manifest,
     Mode,
     Snapshot,
+    SnapshotError,
     architecture,
     has_finite_weights,
     higher_is_better,
@@ -114,8 +115,7 @@ class SnapshotCheckpoint(CycleCallback):
 
         def state() -> dict[str, Any]:
             work()
-            decisions = {"saved": sorted(self._saved), "refused": sorted(self._refused)}
-            return {"manifest": self._manifest.text, **decisions}
+            return {"manifest": self._manifest.text, "saved": sorted(self._saved), "refused": sorted(self._refused)}
 
         shared = self._processes.by_one(state)
         if not self._processes.writes:
@@ -179,9 +179,10 @@ class SnapshotCheckpoint(CycleCallback):
     # Not before: callbacks that are called after this one may put other weights into the model to be validated.
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         due, self._due = self._due, []
-        # The others hear of it at the end of the epoch: they may not validate.
+        # The others hear of it at the end of the epoch, as they may not validate: an error is raised there, everywhere.
         for end in due if due and self._processes.writes else ():
-            self._save(end, self._training_means, measured=False)
+            with contextlib.suppress(SnapshotError):
+                self._save(end, self._training_means, measured=False)
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}

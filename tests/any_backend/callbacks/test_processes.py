@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from keras_sgdr import SGDR, CycleEarlyStopping
 from keras_sgdr.callbacks import SnapshotCheckpoint, early_stopping, snapshot_checkpoint
-from keras_sgdr.snapshots import MANIFEST, Manifest, processes
+from keras_sgdr.snapshots import MANIFEST, Manifest, SnapshotError, processes
 from tests.support.probe import sgdr
 from tests.support.small_model import small_data, small_model, train
 from tests.support.snapshots import Judge, warned
@@ -134,6 +135,24 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (said,) = warned(model, SGDR(1, 1), judge, keeper, epochs=4, validation_data=small_data())
     assert said.startswith("Cycle 2 ended in epoch 2 with val_loss=nan")
     return shared
+
+
+def test_a_full_disk_at_the_validation_is_everyones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: list[str] = []
+
+    def share(text: str) -> str:
+        shared.append(text)
+        return text
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(snapshot_checkpoint, "processes_of", lambda model: processes._Several(True, share))
+    monkeypatch.setattr(snapshot_checkpoint, "save_weights", fail)
+    model = small_model(keras.optimizers.SGD(0.1))
+    with pytest.raises(SnapshotError, match="disk full"):
+        train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=1, validation_data=small_data())
+    assert "disk full" in json.loads(shared[-1])["error"]
 
 
 def test_who_does_not_write_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
