@@ -14,7 +14,14 @@ from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.early_stopping import CycleEarlyStopping
 from keras_sgdr.callbacks.fit_context import other_callbacks, postponed, print_line
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import Mode, estimate_statistics, higher_is_better, input_batches, text_as_arrays
+from keras_sgdr.snapshots import (
+    Mode,
+    estimate_statistics,
+    higher_is_better,
+    input_batches,
+    require_whole_weights,
+    text_as_arrays,
+)
 
 __all__ = ["CycleAverage"]
 
@@ -100,6 +107,7 @@ class CycleAverage(CycleCallback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        require_whole_weights(self.model)
         self._reset()
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:

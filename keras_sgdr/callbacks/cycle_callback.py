@@ -47,7 +47,8 @@ class CycleCallback(keras.callbacks.Callback):
 
     Raises:
         ValueError: When `fit` begins, if it has no such `SGDR`, or a cycle of it ends inside an execution of several
-            batches.
+            batches. At the end of an epoch, if a loop of the user's has not called `on_train_batch_begin` where a cycle
+            ended inside it.
     """
 
     def __init__(self, sgdr: SGDR | None = None) -> None:
@@ -157,9 +158,22 @@ class CycleCallback(keras.callbacks.Callback):
                 swap.on_test_end()
 
     def _completed(self) -> list[CycleEnd]:
-        """The cycles whose last update was run since `on_cycle_end` was called last."""
+        """The cycles whose last update was run since `on_cycle_end` was called last.
+
+        Raises:
+            ValueError: If one was followed by updates of the next, so that what it ended with is lost.
+        """
         run = self._sgdr.batches_run
-        return [end for end in self._ends if end.batches is None or end.batches <= run]
+        ends = [end for end in self._ends if end.batches is None or end.batches <= run]
+        for end in ends:
+            if end.batches is not None and end.batches < run:
+                raise invalid(
+                    "A cycle that ends inside an epoch must be seen before the next one begins.",
+                    f"cycle {end.cycle.index + 1}, which ended after batch {end.batches} of the {run} of epoch "
+                    f"{end.epoch + 1}, without `on_train_batch_begin` after it",
+                    "In a loop of your own call `callbacks.on_train_batch_begin(batch)` before each batch.",
+                )
+        return ends
 
     def _running_means(self) -> dict[str, float]:
         return _scalars(self.model.get_metrics_result())

@@ -10,7 +10,7 @@ from keras_sgdr._checks import at_least, integer
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.fit_context import print_line
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import Mode, higher_is_better, processes_of
+from keras_sgdr.snapshots import Mode, higher_is_better, processes_of, require_whole_weights
 
 __all__ = ["CycleEarlyStopping"]
 
@@ -74,6 +74,8 @@ class CycleEarlyStopping(CycleCallback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        if self.restore_best_weights:
+            require_whole_weights(self.model)
         self._processes = processes_of(self.model)
         self._reset()
 

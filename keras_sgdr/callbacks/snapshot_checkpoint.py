@@ -25,10 +25,12 @@ from keras_sgdr.snapshots import (
     Manifest,
     Mode,
     Snapshot,
+    SnapshotError,
     architecture,
     has_finite_weights,
     higher_is_better,
     processes_of,
+    require_whole_weights,
     save_weights,
 )
 
@@ -105,6 +107,7 @@ class SnapshotCheckpoint(CycleCallback):
         self._saved: set[int] = set()
         self._refused: set[int] = set()
         self._due = []
+        require_whole_weights(self.model)
         self._processes = processes_of(self.model)
 
     def _by_one(self, work: Callable[[], None]) -> None:
@@ -112,14 +115,10 @@ class SnapshotCheckpoint(CycleCallback):
 
         def state() -> dict[str, Any]:
             work()
-            decisions = {"saved": sorted(self._saved), "refused": sorted(self._refused)}
-            return {"folder": str(self.directory), "manifest": self._manifest.text, **decisions}
+            return {"manifest": self._manifest.text, "saved": sorted(self._saved), "refused": sorted(self._refused)}
 
         shared = self._processes.by_one(state)
         if not self._processes.writes:
-            rule = "The processes that train one model must have one folder of snapshots."
-            fix = f"Pass {shared['folder']!r}, that of the process that writes."
-            require(shared["folder"] == str(self.directory), rule, "directory", str(self.directory), fix)
             self._manifest = Manifest.from_text(self.directory, shared["manifest"])
             self._saved, self._refused = set(shared["saved"]), set(shared["refused"])
 
@@ -128,6 +127,8 @@ class SnapshotCheckpoint(CycleCallback):
         self._due = []
         if not self._checked:
             self._checked = True
+            self._processes.require_one("directory", str(self.directory))
+            self._processes.require_one("schedule", _describe(self._sgdr.schedule))
             self._by_one(lambda: self._open(epoch))
             self._sgdr.snapshot_folder = self.directory
 
@@ -179,9 +180,10 @@ class SnapshotCheckpoint(CycleCallback):
     # Not before: callbacks that are called after this one may put other weights into the model to be validated.
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         due, self._due = self._due, []
-        # The others hear of it at the end of the epoch: they may not validate.
+        # The others hear of it at the end of the epoch, as they may not validate: an error is raised there, everywhere.
         for end in due if due and self._processes.writes else ():
-            self._save(end, self._training_means, measured=False)
+            with contextlib.suppress(SnapshotError):
+                self._save(end, self._training_means, measured=False)
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         metrics = {name: value for name, value in logs.items() if not name.startswith("learning_rate")}

@@ -10,7 +10,7 @@ from keras_sgdr.snapshots.model_weights import (
     save_weights,
     weights_alone,
 )
-from keras_sgdr.snapshots.processes import Processes, processes_of
+from keras_sgdr.snapshots.processes import Processes, processes_of, require_whole_weights
 from keras_sgdr.snapshots.scores import Mode, Report, Scores, higher_is_better, scores
 from keras_sgdr.snapshots.snapshot import SUFFIX, Snapshot, SnapshotError
 
@@ -32,6 +32,7 @@ __all__ = [
     "higher_is_better",
     "input_batches",
     "processes_of",
+    "require_whole_weights",
     "save_weights",
     "scores",
     "text_as_arrays",

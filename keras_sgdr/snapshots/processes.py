@@ -9,7 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["Processes", "processes_of"]
+from keras_sgdr._checks import invalid, require
+
+__all__ = ["Processes", "processes_of", "require_whole_weights"]
 
 
 class Processes:
@@ -34,6 +36,20 @@ class Processes:
             ValueError: In every process, if it raised one; RuntimeError in the others, if it raised something else.
         """
         return work()
+
+    def require_one(self, name: str, value: str) -> None:
+        """Require a value to be that of the process that writes.
+
+        Args:
+            name: What it is called.
+            value: That of this process.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        written = self.by_one(lambda: value)
+        rule = f"The processes that train one model must have one `{name}`."
+        require(value == written, rule, name, value, f"Pass {written!r}, that of the process that writes.")
 
 
 class _Several(Processes):
@@ -69,6 +85,21 @@ class _Several(Processes):
 def processes_of(model: Any) -> Processes:
     """The processes that train a model: those of `torch.distributed`, of a `MultiWorkerMirroredStrategy`, or of JAX."""
     return {"torch": _of_torch, "tensorflow": _of_tensorflow, "jax": _of_jax}[keras.config.backend()](model)
+
+
+def require_whole_weights(model: Any) -> None:
+    """Require that each process has all weights, itself or divided among its devices.
+
+    Raises:
+        ValueError: If JAX has divided one among several processes, none of which can read it then.
+    """
+    for variable in model.variables if keras.config.backend() == "jax" else ():
+        if not (variable.value.is_fully_addressable or variable.value.is_fully_replicated):
+            raise invalid(
+                "Weights that are saved or restored must be whole in each process.",
+                f"{variable.path!r}, which is divided among processes",
+                "Divide weights among the devices of a process, and batches among processes.",
+            )
 
 
 def _of_torch(model: Any) -> Processes:

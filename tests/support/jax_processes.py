@@ -1,6 +1,6 @@
 """One of two processes of JAX: `python -m tests.support.jax_processes FOLDER INDEX PORT`.
 
-Prints what the process knows of the snapshots at the end, as JSON.
+Prints what the process knows of the snapshots at the end, as JSON, and why others are refused.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -18,7 +19,7 @@ def main(folder: Path, index: int, port: str) -> None:
     import keras
 
     from keras_sgdr import SGDR
-    from keras_sgdr.callbacks import SnapshotCheckpoint
+    from keras_sgdr.callbacks import CycleEarlyStopping, SnapshotCheckpoint
     from tests.support.small_model import small_data, small_model, train
     from tests.support.snapshots import Judge
 
@@ -27,7 +28,23 @@ def main(folder: Path, index: int, port: str) -> None:
     judge = Judge([1, 4, 3, 2] if index == 0 else [4, 1, 2, 3])
     model = small_model(keras.optimizers.SGD(0.1))
     train(model, SGDR(1, 1), judge, keeper, epochs=4, validation_data=small_data())
-    print(json.dumps({"cycles": [(each.cycle, each.metrics["val_loss"]) for each in keeper._manifest.snapshots]}))
+    described: dict[str, Any] = {
+        "cycles": [(each.cycle, each.metrics["val_loss"]) for each in keeper._manifest.snapshots]
+    }
+
+    keras.utils.clear_session()  # So that the layers have their first names again.
+    mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), keras.distribution.list_devices())
+    layout = keras.distribution.LayoutMap(mesh)
+    layout[".*dense/kernel"] = (None, "model")
+    parallel = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch", auto_shard_dataset=False)
+    keras.distribution.set_distribution(parallel)
+    divided = small_model(keras.optimizers.SGD(0.1))
+    for callback in (SnapshotCheckpoint(folder / "divided"), CycleEarlyStopping()):
+        try:
+            train(divided, SGDR(1, 1), callback, epochs=1)
+        except ValueError as error:
+            described[type(callback).__name__] = str(error)
+    print(json.dumps(described))
     jax.distributed.shutdown()
 
 

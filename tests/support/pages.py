@@ -1,7 +1,8 @@
 """Running the pages of the documentation as a reader does: Python blocks and command lines, one after another.
 
 `python -m tests.support.pages PAGE` runs one in the present folder, on the backend of this process. A Python block
-whose first line is a comment such as `# On JAX` is run on that backend alone.
+whose first line is a comment such as `# On JAX` is run on that backend alone. One that has a title is a script of its
+own, which is not run here but in processes of its own: see `tests/distribution`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tyro
 
 from keras_sgdr import cli
 
-__all__ = ["CHECKOUT", "PAGES", "backends_of", "blocks_of", "is_target", "run_command", "run_page"]
+__all__ = ["CHECKOUT", "PAGES", "backends_of", "blocks_of", "is_target", "run_command", "run_page", "scripts_of"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs" / "guide").glob("*.md")))
@@ -47,6 +48,13 @@ def blocks_of(page: Path) -> list[Block]:
     text = page.read_text()
     found = re.finditer(r"^```(python|bash)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [Block(each[1], each[2], text[: each.start()].count("\n") + 2) for each in found]
+
+
+def scripts_of(page: Path) -> dict[str, Block]:
+    """The Python blocks of a page that are scripts of their own, by their titles."""
+    text = page.read_text()
+    found = re.finditer(r'^```python title="([^"\n]+)"\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+    return {each[1]: Block("python", each[2], text[: each.start()].count("\n") + 2) for each in found}
 
 
 def backends_of(page: Path) -> set[str]:

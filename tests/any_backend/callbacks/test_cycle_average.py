@@ -180,7 +180,7 @@ def test_against_what_early_stopping_has_restored(early: str, first: bool, best:
 @pytest.mark.parametrize("swap_on_epoch", [True, False])
 def test_with_moving_averages(tmp_path: Path, first: bool, swap_on_epoch: bool) -> None:
     """What is averaged is what snapshots save and what is validated."""
-    model = small_model(keras.optimizers.SGD(RATE, use_ema=True, ema_momentum=0.5))
+    model = small_model(keras.optimizers.SGD(0.02, use_ema=True, ema_momentum=0.5))
     average, swap = CycleAverage(), keras.callbacks.SwapEMAWeights(swap_on_epoch=swap_on_epoch)
     others = [average, swap] if first else [swap, average]
     train(model, sgdr(), *others, SnapshotCheckpoint(tmp_path), epochs=EPOCHS, validation_data=VALIDATION)

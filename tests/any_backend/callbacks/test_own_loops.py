@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sgdr import SGDR
+from keras_sgdr import SGDR, SnapshotCheckpoint
+from keras_sgdr.snapshots import Manifest
 from tests.support.probe import BACKEND, EPOCHS, RATE, STEPS, Applied, Array, data, fit, planned, probe, sgdr
 
 CONSTANT = np.full(STEPS, RATE, "float32")
@@ -308,3 +311,17 @@ class TestErrors:
 
         with pytest.raises(ValueError, match=r"only `SGDR` sets the learning rate\. Received: learning_rate=<"):
             loop(model, step, sgdr())
+
+    def test_a_cycle_that_ended_unseen(self, tmp_path: Path) -> None:
+        """Its snapshot would have the weights of the next one."""
+        model = probe()
+        callbacks = hooked(
+            model, SGDR(Fraction(4, STEPS), cycle_limit=1), SnapshotCheckpoint(tmp_path), epochs=1, steps=STEPS
+        )
+        callbacks.on_train_begin()
+        callbacks.on_epoch_begin(0)
+        for x, y in zip(*data(), strict=True):
+            model.train_on_batch(x[None], y[None])
+        with pytest.raises(ValueError, match=r"seen before the next one begins. Received: cycle 1, .* 4 of the 7"):
+            callbacks.on_epoch_end(0, {})
+        assert Manifest.read(tmp_path).snapshots == []

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,34 +14,11 @@ import pytest
 
 from keras_sgdr import SGDR, CycleEarlyStopping
 from keras_sgdr.callbacks import SnapshotCheckpoint, early_stopping, snapshot_checkpoint
-from keras_sgdr.snapshots import MANIFEST, Manifest, processes
+from keras_sgdr.snapshots import MANIFEST, Manifest, SnapshotError, processes
 from tests.support.probe import sgdr
 from tests.support.small_model import small_data, small_model, train
 from tests.support.snapshots import Judge, warned
-
-SECONDS = 120
-
-
-def together(module: str, folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """What two processes printed, in which the module is run."""
-    command = [sys.executable, "-W", "ignore", "-m", module, str(folder)]
-    environment = dict(os.environ, GLOO_SOCKET_IFNAME="lo", CUDA_VISIBLE_DEVICES="")
-    pipes: Any = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    started = [subprocess.Popen([*command, str(rank), *arguments], env=environment, **pipes) for rank in range(2)]
-    try:
-        printed = [process.communicate(timeout=SECONDS) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    for process, (_, errors) in zip(started, printed, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    return [json.loads(output.splitlines()[-1]) for output, _ in printed]
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
+from tests.support.together import SECONDS, free_port, together
 
 
 @pytest.mark.torch
@@ -77,6 +50,10 @@ def test_processes_of_jax_write_once_and_agree(tmp_path: Path) -> None:
     first, second = together("tests.support.jax_processes", tmp_path, free_port())
     assert first["cycles"] == second["cycles"] == [[1, 1.0], [4, 2.0]]
     assert len(list((tmp_path / "snapshots").iterdir())) == 3
+    for report in (first, second):
+        for callback in ("SnapshotCheckpoint", "CycleEarlyStopping"):
+            assert "must be whole in each process. Received: 'sequential" in report[callback]
+    assert not (tmp_path / "divided").exists()
 
 
 @pytest.mark.jax
@@ -160,6 +137,24 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return shared
 
 
+def test_a_full_disk_at_the_validation_is_everyones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: list[str] = []
+
+    def share(text: str) -> str:
+        shared.append(text)
+        return text
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(snapshot_checkpoint, "processes_of", lambda model: processes._Several(True, share))
+    monkeypatch.setattr(snapshot_checkpoint, "save_weights", fail)
+    model = small_model(keras.optimizers.SGD(0.1))
+    with pytest.raises(SnapshotError, match="disk full"):
+        train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=1, validation_data=small_data())
+    assert "disk full" in json.loads(shared[-1])["error"]
+
+
 def test_who_does_not_write_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = iter(recorded(tmp_path, monkeypatch))
     before = {path.name: path.read_bytes() for path in (tmp_path / "snapshots").iterdir()}
@@ -180,11 +175,21 @@ def test_another_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         snapshot_checkpoint, "processes_of", lambda model: processes._Several(False, lambda _: next(shared))
     )
-    with pytest.raises(
-        ValueError, match=r"must have one folder of snapshots. Received: directory='.*other'. Pass '.*s'"
-    ):
+    with pytest.raises(ValueError, match=r"must have one `directory`. Received: directory='.*other'. Pass '.*s'"):
         train(small_model(keras.optimizers.SGD(0.1)), sgdr(), SnapshotCheckpoint(tmp_path / "other"))
     assert not (tmp_path / "other" / MANIFEST).exists()
+
+
+def test_another_schedule_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `eta_max` found by a range test in each process."""
+    shared = iter(recorded(tmp_path, monkeypatch))
+    monkeypatch.setattr(
+        snapshot_checkpoint, "processes_of", lambda model: processes._Several(False, lambda _: next(shared))
+    )
+    keeper = SnapshotCheckpoint(tmp_path / "snapshots")
+    rule = r"must have one `schedule`. Received: schedule=.*eta_max=0.2.*. Pass .*eta_max=0.1"
+    with pytest.raises(ValueError, match=rule):
+        train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1, 0.2), keeper)
 
 
 def test_all_stop_where_the_process_that_writes_does(monkeypatch: pytest.MonkeyPatch) -> None:
