@@ -22,7 +22,7 @@ import keras
 import tyro
 from tabulate import tabulate
 
-from keras_sgdr import SGDR, WarmRestarts
+from keras_sgdr import SGDR, CycleAverage, WarmRestarts
 from keras_sgdr.data import ants_bees, batches, drawn_insects
 from keras_sgdr.environment import environment
 from keras_sgdr.models import resnet
@@ -68,6 +68,12 @@ class Options:
     there are neither images nor weights."""
     depth: Literal[50, 101, 152] = 50
     """Number of layers of the ResNet."""
+    multipliers: dict[str, float] | None = None
+    """Rates for groups of layers, multiples of the schedule's: fc 1 layer4 0.3 "*" 0.1. See SGDR's rate_multipliers."""
+    unfreeze: dict[int, str] | None = None
+    """Layers that become trainable at a restart: 1 layer4 2 "*". Until then all but the head are frozen."""
+    average: bool = False
+    """Put the average of the weights at cycle ends into the model that is saved."""
     weights: str = os.environ.get("SGDR_WEIGHTS") or "imagenet"
     """imagenet (downloaded once), a .safetensors or .pth file in torchvision's names, or none: random. Unless given,
     $SGDR_WEIGHTS where it is set."""
@@ -130,6 +136,8 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
         execution = "epoch" if system["hardware"]["gpus"] and system["backend"] != "torch" else 1
 
     weights, model = load_model(options)
+    for layer in model.layers[:-1] if options.unfreeze else ():
+        layer.trainable = False
     model.compile(
         make_optimizer(options.optimizer, eta_max, options.lambda_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -139,15 +147,17 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
         steps_per_execution=steps if execution == "epoch" else execution,
     )
     schedule = WarmRestarts(options.T_0, options.T_mult, eta_max, options.eta_min)
-    sgdr = SGDR(schedule=schedule)
+    sgdr = SGDR(schedule=schedule, rate_multipliers=options.multipliers, unfreeze=options.unfreeze)
+    average = [CycleAverage(data=training, verbose=1)] if options.average else []
+    # It writes the learning rate that `SGDR` puts into the logs.
+    log = keras.callbacks.CSVLogger(str(options.output / "history.csv"))
     history = model.fit(
         training,
         validation_data=validation,
         epochs=options.epochs,
         shuffle=False,  # The batches are shuffled already, image by image.
         verbose=1 if sys.stdout.isatty() else 2,
-        # `CSVLogger` writes the learning rate that `SGDR` puts into the logs.
-        callbacks=[sgdr, keras.callbacks.CSVLogger(str(options.output / "history.csv")), TimeLeft(), *callbacks],
+        callbacks=[sgdr, log, TimeLeft(), *average, *callbacks],
     )
     model.save(options.output / "model.keras")
     plot_run(history, schedule, options.epochs, steps).savefig(options.output / "training.png", dpi=150)
@@ -158,6 +168,8 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
         "data": {"source": images, "train": len(train[0]), "val": len(val[0]), "steps_per_epoch": steps},
         "weights": weights,
         "cycles": sgdr.cycles,
+        "average_val_loss": history.history.get("average_val_loss"),
+        "average_val_accuracy": history.history.get("average_val_accuracy"),
         "seconds": round(time.perf_counter() - start[0], 1),
         "cpu_seconds": round(time.process_time() - start[1], 1),
     }

@@ -149,3 +149,20 @@ def test_without_images_and_weights_a_small_network_learns_drawn_insects(tmp_pat
 def test_no_epochs_are_refused_before_anything_is_read() -> None:
     with pytest.raises(ValueError, match=r"`epochs` must be a positive integer. Received: epochs=0. Pass epochs=14"):
         finetune_ants_bees.main(finetune_ants_bees.Options(epochs=0))
+
+
+@pytest.mark.slow
+def test_multipliers_unfreezing_and_the_average(tmp_path: Path) -> None:
+    options = ["--network", "small", "--image_size", "32", "--epochs", "3", "--T_0", "1", "--output", "run"]
+    asked = ["--multipliers", "dense*", "1", "*", "0.1", "--unfreeze", "1", "*", "--average"]
+    unknown = run_example(
+        tmp_path, "finetune_ants_bees.py", *options, "--multipliers", "layer9", "1", succeeds=False, resnet=True
+    )
+    assert "error: Each pattern of `rate_multipliers` must match a variable. Received: 'layer9'" in unknown
+    printed = run_example(tmp_path, "finetune_ants_bees.py", *options, *asked, resnet=True)
+    assert "The average of 2 cycle ends is in the model." in printed
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert len(summary["average_val_loss"]) == 2
+    with (tmp_path / "run" / "history.csv").open(newline="") as file:
+        (last,) = list(csv.DictReader(file))[-1:]
+    assert float(last["learning_rate_rest"]) == pytest.approx(0.1 * float(last["learning_rate_dense"]))
