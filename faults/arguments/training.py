@@ -17,6 +17,7 @@ from faults.arguments.target import FLAGS, NASTY, Target, Used, nothing
 from faults.trials import Fault
 from keras_sgdr import (
     SGDR,
+    CycleAverage,
     CycleCallback,
     CycleEarlyStopping,
     SnapshotCheckpoint,
@@ -150,6 +151,8 @@ SETTINGS = {
     "per": ("batch", "batch", "epoch"),
     "steps_per_epoch": (None, 3, 3.0, np.int64(3)),
     "updates_per_batch": (1, 1, 1.0, "1", 2),
+    "rate_multipliers": (None, None, {"*": 0.5}, {"dense": 1, "kernel": np.float32(2)}),
+    "unfreeze": (None, None, {1: "*"}, {1: ["dense"]}),
     "optimizer": (None,),
     "schedule": (None, None, None, WarmRestarts(1, 1, 0.1), StepDecay(0.1, 1)),
     "verbose": (0,),
@@ -228,6 +231,19 @@ TARGETS = (
         150,
         use_callback,
         {**ODD, "restore_best_weights": FLAGS},
+    ),
+    Target(
+        "CycleAverage",
+        CycleAverage,
+        {
+            **FOLLOWING,
+            "monitor": (None, "val_loss", "val_accuracy"),
+            "data": (None, samples()[0]),
+            "batch_size": (4, np.int64(12)),
+        },
+        150,
+        use_callback,
+        {**ODD, "data": (None,)},
     ),
     Target("CycleCallback", CycleCallback, {"sgdr": (None,)}, 20, use_callback, ODD),
     Target(

@@ -18,10 +18,11 @@ from faults.arguments.target import Target, try_targets
 from faults.trials import Settings, Trials
 
 MODULES = ("callbacks", "schedules", "optimizers", "snapshots", "study", "models", "data", "plotting", "range_test")
-# Records that the package itself makes, the base class, and what takes nothing but a model.
+# Records that the package itself makes, the base class, and what takes nothing but a model, or data for one.
 NOT_TRIED = {
     *("Cycle", "CycleEnd", "Plan", "RangeTest", "Report", "Schedule", "Scores", "Snapshot", "SnapshotError"),
     *("Processes", "architecture", "has_finite_weights", "processes_of", "save_weights", "state_dict", "weights_alone"),
+    *("estimate_statistics", "input_batches", "require_whole_weights", "text_as_arrays"),
 }
 
 

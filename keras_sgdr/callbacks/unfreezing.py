@@ -9,7 +9,7 @@ import keras
 
 from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr._model_state import value_of
-from keras_sgdr.callbacks.step.patterns import check_pattern, require_match
+from keras_sgdr.callbacks.step.patterns import check_pattern, require_match, with_frozen
 from keras_sgdr.callbacks.step.slots import parts_of
 from keras_sgdr.schedules import Schedule
 
@@ -56,7 +56,7 @@ class Unfreezing:
             )
         for named in given.values():
             for pattern in _several(named):
-                require_match("unfreeze", pattern, _candidates(model))
+                require_match("unfreeze", pattern, with_frozen(model))
         self._due: list[tuple[int, list[str]]] = []
         begins = {}
         for cycle in schedule.cycles():
@@ -82,7 +82,7 @@ class Unfreezing:
         What the optimizer knows of the variables that it had, such as their momenta, stays.
         """
         model = self._model
-        matched = {id(each) for pattern in patterns for each in require_match("unfreeze", pattern, _candidates(model))}
+        matched = {id(each) for pattern in patterns for each in require_match("unfreeze", pattern, with_frozen(model))}
         layers = model._flatten_layers()
         wanted = {
             id(layer): layer.trainable
@@ -103,11 +103,6 @@ class Unfreezing:
 
 def _several(named: str | Sequence[str]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
-
-
-def _candidates(model: Any) -> list[Any]:
-    """The variables that can be trained, of layers that are frozen too."""
-    return [variable for layer in model._flatten_layers() for variable in layer._trainable_variables]
 
 
 def _extend(optimizer: Any, variables: list[Any]) -> None:

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_sgdr._checks import at_least, invalid, require
 from keras_sgdr._model_state import method_replaced
-from keras_sgdr.callbacks.step.patterns import check_pattern, require_match
+from keras_sgdr.callbacks.step.patterns import check_pattern, require_match, with_frozen
 from keras_sgdr.callbacks.step.rate_table import GroupShape, RateTable
 from keras_sgdr.callbacks.step.slots import Slot
 
@@ -31,14 +31,14 @@ class RateGroups:
 
     Attributes:
         shape: The different multipliers and the group of each variable.
-        names: As given, without those of other optimizers' variables.
+        names: As given.
     """
 
     def __init__(self, optimizer: Any, multiplier_of: Sequence[float], names: Mapping[str, float]) -> None:
         self._optimizer = optimizer
-        multipliers = tuple(dict.fromkeys([1.0, *multiplier_of]))
+        multipliers = tuple(dict.fromkeys([1.0, *multiplier_of, *names.values()]))
         self.shape = GroupShape(multipliers, tuple(map(multipliers.index, multiplier_of)))
-        self.names = {name: multiplier for name, multiplier in names.items() if multiplier in multiplier_of}
+        self.names = names
 
     @contextlib.contextmanager
     def followed(self, table: RateTable) -> Iterator[None]:
@@ -96,8 +96,10 @@ def check_multipliers(given: Any) -> None:
             _check_multiplier(f"rate_multipliers[{pattern!r}]", multiplier)
 
 
-def groups_of(given: Multipliers, rates: Sequence[Slot]) -> list[RateGroups]:
+def groups_of(given: Multipliers, rates: Sequence[Slot], model: Any) -> list[RateGroups]:
     """The groups of each optimizer whose rate is replaced.
+
+    Layers of the model that are frozen have their groups as well: they may become trainable.
 
     Raises:
         ValueError: If an optimizer is not built, or a pattern is the first for no variable.
@@ -112,13 +114,16 @@ def groups_of(given: Multipliers, rates: Sequence[Slot]) -> list[RateGroups]:
             )
     # One of several may have no variables, and is not built then.
     variables_of = [list(slot.optimizer._trainable_variables) if slot.optimizer.built else [] for slot in rates]
-    variables = [variable for several in variables_of for variable in several]
+    every = [*with_frozen(model), *(variable for several in variables_of for variable in several)]
+    variables = list({id(variable): variable for variable in every}.values())
     named = _by_patterns(given, variables) if isinstance(given, Mapping) else _by_function(given, variables)
     names = dict(named.values())
-    return [
-        RateGroups(slot.optimizer, [named[id(each)][1] if id(each) in named else 1.0 for each in several], names)
-        for slot, several in zip(rates, variables_of, strict=True)
-    ]
+    groups = []
+    for slot, several in zip(rates, variables_of, strict=True):
+        of_each = [named.get(id(variable), ("", 1.0)) for variable in several]
+        present = names if len(rates) == 1 else {name: names[name] for name, _ in of_each if name}
+        groups.append(RateGroups(slot.optimizer, [multiplier for _, multiplier in of_each], present))
+    return groups
 
 
 def _by_patterns(given: Mapping[str, float], variables: Sequence[Any]) -> dict[int, tuple[str, float]]:

@@ -80,7 +80,7 @@ class OptimizerSwap:
                 # TensorFlow traces a step twice that creates variables.
                 outer[0].build(model.trainable_variables)
             if self._multipliers is not None:
-                self.groups = groups_of(self._multipliers, [slot for slot in self.slots if slot.is_rate])
+                self.groups = groups_of(self._multipliers, [slot for slot in self.slots if slot.is_rate], model)
             self.tables = [
                 slot.table(size, self.groups[slot.number].shape if self.groups and slot.is_rate else ONE_GROUP)
                 for slot in self.slots

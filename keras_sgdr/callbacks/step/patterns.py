@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_sgdr._checks import invalid, require
 
-__all__ = ["check_pattern", "require_match"]
+__all__ = ["check_pattern", "require_match", "with_frozen"]
 
 
 def check_pattern(name: str, pattern: Any) -> None:
@@ -43,6 +43,11 @@ def require_match(name: str, pattern: str, variables: Iterable[Any]) -> list[Any
         f"{pattern!r}, which matches none",
         f"The variables are those of {_some(layers)}.",
     )
+
+
+def with_frozen(model: Any) -> list[Any]:
+    """The variables of a model that can be trained, those of layers that are frozen among them."""
+    return [variable for layer in model._flatten_layers() for variable in layer._trainable_variables]
 
 
 def _some(names: list[str], most: int = 12) -> str:

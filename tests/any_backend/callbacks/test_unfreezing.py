@@ -133,6 +133,15 @@ def test_updates_of_what_was_trained_are_as_before() -> None:
     assert_equal(values(ours.weights), values(by_hand.weights))
 
 
+def test_groups_of_layers_that_are_frozen_yet() -> None:
+    """A pattern may name them, and their group is logged from the first epoch on."""
+    model, weights = frozen_model(keras.optimizers.SGD(RATE)), Weights()
+    callback = sgdr(unfreeze={1: "conv5"}, rate_multipliers={"conv5_a": 0.0, "conv5_b": 0.5, "head": 1.0})
+    history = train(model, callback, weights).history
+    assert [weights.moved(epoch) for epoch in range(3)] == [{"head"}] + 2 * [{"head", "conv5_b"}]
+    assert history["learning_rate_conv5_b"] == pytest.approx([0.5 * rate for rate in history["learning_rate"]])
+
+
 def test_averages_begin_with_the_weights_as_they_are() -> None:
     model = frozen_model(keras.optimizers.Adam(0.0001, use_ema=True, ema_momentum=0.9))
     before = values(model.get_layer("conv5_a").weights)
