@@ -11,7 +11,7 @@ export ANTS_BEES_DIR SGDR_WEIGHTS
 
 # Processes that share the tests of a suite that is run alone.
 WORKERS ?= 2
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(COV)
+PYTEST = $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(COV)
 
 # Two suites at a time, each in one process: workers would import TensorFlow and set up the modules' fixtures twice.
 # A suite that fails does not keep the others from running.
