@@ -22,7 +22,7 @@ MODULES = ("callbacks", "schedules", "optimizers", "snapshots", "study", "models
 NOT_TRIED = {
     *("Cycle", "CycleEnd", "Plan", "RangeTest", "Report", "Schedule", "Scores", "Snapshot", "SnapshotError"),
     *("Processes", "architecture", "has_finite_weights", "processes_of", "save_weights", "state_dict", "weights_alone"),
-    *("estimate_statistics", "input_batches", "require_whole_weights", "text_as_arrays"),
+    *("put_average", "require_whole_weights"),
 }
 
 

@@ -14,14 +14,7 @@ from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.early_stopping import CycleEarlyStopping
 from keras_sgdr.callbacks.fit_context import other_callbacks, postponed, print_line
 from keras_sgdr.callbacks.sgdr import SGDR
-from keras_sgdr.snapshots import (
-    Mode,
-    estimate_statistics,
-    higher_is_better,
-    input_batches,
-    require_whole_weights,
-    text_as_arrays,
-)
+from keras_sgdr.snapshots import Mode, higher_is_better, put_average, require_whole_weights
 
 __all__ = ["CycleAverage"]
 
@@ -135,9 +128,7 @@ class CycleAverage(CycleCallback):
             return scores
 
     def _put_in(self) -> None:
-        self.model.set_weights(self.weights)
-        if self.data is not None:
-            estimate_statistics(self.model, input_batches(text_as_arrays(self.data), self.batch_size))
+        put_average(self.model, self.weights, self.data, self.batch_size)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if postponed(self):
@@ -160,7 +151,7 @@ class CycleAverage(CycleCallback):
         if math.isnan(self._of_average) or math.isnan(present):
             # A warning: an error would end a training that has come this far.
             warnings.warn(
-                f"`monitor` must be a metric of the validation in the epoch of the last cycle's end. Received: "
+                "`monitor` must be a metric of the validation in the epoch of the last cycle's end. Received: "
                 f"monitor={self.monitor!r}, which it lacks, so the average is not put into the model: it is in "
                 "`weights`. Pass `validation_data` to `fit`, or monitor=None.",
                 stacklevel=2,

@@ -51,6 +51,9 @@ class CycleCallback(keras.callbacks.Callback):
             ended inside it.
     """
 
+    # Whether `weights_of` is to be called: what is validated must be copied for it then.
+    takes_weights = False
+
     def __init__(self, sgdr: SGDR | None = None) -> None:
         super().__init__()
         self._given = sgdr
@@ -58,9 +61,6 @@ class CycleCallback(keras.callbacks.Callback):
 
     def __repr__(self) -> str:
         return call_of(self, {"sgdr": self._given})
-
-    # Whether `weights_of` is to be called: what is validated must be copied for it then.
-    takes_weights = False
 
     def on_cycle_end(self, end: CycleEnd, logs: dict[str, float]) -> None:
         """Called when a cycle is complete.

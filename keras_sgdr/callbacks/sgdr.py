@@ -83,8 +83,8 @@ class SGDR(keras.callbacks.Callback):
             matches counts, and what none matches has 1. What has 0 is neither updated nor decayed.
         unfreeze: Layers that become trainable at a restart, such as `{1: "conv5", 2: "*"}`: those of the pattern (or of
             a list of some) at the first restart, and so on. The training step is compiled anew then, and the optimizer
-            takes up their variables, and keeps what it knows of the others. In a `fit` that begins later all of its
-            restarts before are made up for.
+            takes up their variables, and keeps what it knows of the others. A `fit` with an `initial_epoch` begins with
+            what the restarts before it have unfrozen.
         optimizer: The optimizer whose rate is set, or a list of them; None for that of `compile`.
         schedule: A `Schedule`, such as a `StepDecay` or one of `WarmRestarts.plan`, in place of all the values from
             `T_0` to `end`. `SGDR(...)` is `SGDR(schedule=WarmRestarts(...))`.

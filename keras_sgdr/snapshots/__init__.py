@@ -1,12 +1,11 @@
 """Snapshots of the weights at the ends of cycles, and ensembles of them."""
 
-from keras_sgdr.snapshots.data_sets import input_batches, text_as_arrays
 from keras_sgdr.snapshots.ensemble import SnapshotEnsemble
 from keras_sgdr.snapshots.manifest import FILES, MANIFEST, Manifest
 from keras_sgdr.snapshots.model_weights import (
     architecture,
-    estimate_statistics,
     has_finite_weights,
+    put_average,
     save_weights,
     weights_alone,
 )
@@ -27,14 +26,12 @@ __all__ = [
     "SnapshotEnsemble",
     "SnapshotError",
     "architecture",
-    "estimate_statistics",
     "has_finite_weights",
     "higher_is_better",
-    "input_batches",
     "processes_of",
+    "put_average",
     "require_whole_weights",
     "save_weights",
     "scores",
-    "text_as_arrays",
     "weights_alone",
 ]

@@ -18,10 +18,10 @@ import numpy as np
 from keras_sgdr._checks import integer, invalid, is_integer, is_number, one_of, require
 from keras_sgdr._model_state import variables_restored
 from keras_sgdr.snapshots.compiled_scores import CompiledScores
-from keras_sgdr.snapshots.data_sets import Targets, input_batches, same_at_each_pass, text_as_arrays
+from keras_sgdr.snapshots.data_sets import Targets, same_at_each_pass, text_as_arrays
 from keras_sgdr.snapshots.export import as_one_model
 from keras_sgdr.snapshots.manifest import Manifest
-from keras_sgdr.snapshots.model_weights import estimate_statistics, load_weights
+from keras_sgdr.snapshots.model_weights import load_weights, put_average
 from keras_sgdr.snapshots.outputs import Outputs, mean_of, rows
 from keras_sgdr.snapshots.scores import Array, Measured, Report, scores
 from keras_sgdr.snapshots.snapshot import Snapshot
@@ -225,9 +225,7 @@ class SnapshotEnsemble:
                     # Not by NumPy, to which bfloat16 is no float. An integer, such as a count, is the last member's.
                     is_float = keras.backend.is_float_dtype(str(weight.dtype))
                     mean[index] = mean[index] + share * weight.astype("float64") if is_float else weight
-        self.model.set_weights(mean)
-        if x is not None:
-            estimate_statistics(self.model, input_batches(text_as_arrays(x), batch_size))
+        put_average(self.model, mean, x, batch_size)
         return self.model
 
     def to_model(self) -> Any:

@@ -17,9 +17,18 @@ import numpy as np
 from keras import ops
 
 from keras_sgdr._checks import invalid
+from keras_sgdr.snapshots.data_sets import input_batches, text_as_arrays
 from keras_sgdr.snapshots.snapshot import Snapshot, SnapshotError
 
-__all__ = ["architecture", "estimate_statistics", "has_finite_weights", "load_weights", "save_weights", "weights_alone"]
+__all__ = [
+    "architecture",
+    "estimate_statistics",
+    "has_finite_weights",
+    "load_weights",
+    "put_average",
+    "save_weights",
+    "weights_alone",
+]
 
 
 @contextlib.contextmanager
@@ -97,6 +106,20 @@ def load_weights(model: Any, path: Path, snapshot: Snapshot) -> None:
             f"A snapshot must be a file that Keras can read. Received: {str(path)!r}, which it cannot: "
             f"{type(error).__name__}: {error} Restore the file from a copy, or leave its cycle out."
         ) from error
+
+
+def put_average(model: Any, weights: list[Any], x: Any, batch_size: int) -> None:
+    """Put an average of weights, as of `model.get_weights`, into a model.
+
+    Args:
+        model: The model.
+        weights: The average.
+        x: Data from which the statistics of every trainable BatchNorm are taken anew; None keeps their average.
+        batch_size: Samples in a batch of arrays.
+    """
+    model.set_weights(weights)
+    if x is not None:
+        estimate_statistics(model, input_batches(text_as_arrays(x), batch_size))
 
 
 def estimate_statistics(model: Any, batches: Iterable[Any]) -> None:

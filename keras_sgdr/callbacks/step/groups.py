@@ -89,7 +89,8 @@ def check_multipliers(given: Any) -> None:
     """Require what `rate_multipliers` may be."""
     rule = "`rate_multipliers` must be a dictionary of patterns and multipliers, or a function of a variable."
     fix = 'Pass such as {"head": 1.0, "*": 0.1}.'
-    require(given is None or callable(given) or (isinstance(given, Mapping) and bool(given)), rule, "it", given, fix)
+    valid = given is None or callable(given) or (isinstance(given, Mapping) and bool(given))
+    require(valid, rule, "rate_multipliers", given, fix)
     if isinstance(given, Mapping):
         for pattern, multiplier in given.items():
             check_pattern("rate_multipliers", pattern)
