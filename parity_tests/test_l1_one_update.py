@@ -60,6 +60,14 @@ def test_control(control: Control, suite: dict[str, Pair], measure: Recorder) ->
     measure.caught("", control.name, max(value / limit for value, limit in differing.values()), CONTROL.limit)
 
 
+@pytest.mark.parametrize("name", ["decoupled decay", "AdamWR"])
+def test_one_rate_for_all_groups(name: str, suite: dict[str, Pair], measure: Recorder) -> None:
+    ours, theirs = suite["L1"]
+    groups = "rate groups" if name == "decoupled decay" else f"rate groups, {name}"
+    value, limit = gaps(ours[name], theirs[groups])["weights"]
+    measure.caught(name, "one rate for all groups", value / limit, CONTROL.limit)
+
+
 def test_stock_momentum(suite: dict[str, Pair], measure: Recorder) -> None:
     ours, theirs = suite["L1"]
     value, limit = gaps(ours["momentum, Keras's form"], theirs["momentum, PyTorch's form"])["weights"]

@@ -42,6 +42,12 @@ def test_control(control: Control, pair: Pair, measure: Recorder) -> None:
     measure.caught("", control.name, gap / TRAJECTORY.limit, CONTROL.limit)
 
 
+def test_one_rate_for_all_groups(pair: Pair, measure: Recorder) -> None:
+    ours, theirs = pair[0]["small net, Keras's form"], pair[1]["small net, rate groups"]
+    gap = max(max_gap(ours[what], theirs[what]) for what in ("losses", "val_losses"))
+    measure.caught("", "one rate for all groups", gap / TRAJECTORY.limit, CONTROL.limit)
+
+
 @pytest.mark.parametrize("net", ["small net", "ResNet-50"])
 def test_stock_momentum(net: str, pair: Pair, measure: Recorder) -> None:
     ours, theirs = pair[0][f"{net}, Keras's form"], pair[1][f"{net}, PyTorch's form"]

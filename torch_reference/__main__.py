@@ -24,6 +24,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from torch_reference._checks import count
+from torch_reference.groups import rate_groups
 from torch_reference.images import AntsBees, find_folder
 from torch_reference.models import resnet
 from torch_reference.optimizers import KerasSGD
@@ -56,6 +57,8 @@ class Options:
     """Rate at every restart."""
     eta_min: float = 0.0
     """Rate towards which every cycle anneals."""
+    multipliers: dict[str, float] | None = None
+    """Rates for groups of layers, multiples of the schedule's: fc 1 layer4 0.3 "*" 0.1. See groups.rate_groups."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum 0.9, or AdamW."""
     momentum_form: Literal["pytorch", "keras"] = "pytorch"
@@ -148,10 +151,13 @@ def cycle_rows(scheduler: SGDR, run: Training) -> list[dict[str, Any]]:
 
 
 def _optimizer(options: Options, model: nn.Module) -> Optimizer:
+    parameters: Any = model.parameters()
+    if options.multipliers is not None:
+        parameters = rate_groups(model, options.multipliers)
     if options.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), lr=options.eta_max)
+        return torch.optim.AdamW(parameters, lr=options.eta_max)
     form = KerasSGD if options.momentum_form == "keras" else torch.optim.SGD
-    return form(model.parameters(), lr=options.eta_max, momentum=0.9)
+    return form(parameters, lr=options.eta_max, momentum=0.9)
 
 
 def _line(row: EpochRow, epochs: int) -> str:

@@ -23,7 +23,9 @@ __all__ = ["SGDR", "StepDecay"]
 
 
 class _ByUpdate(LRScheduler):
-    """A scheduler whose rates are a function of the update and of each group's own first rate."""
+    """A scheduler whose rates are a function of the update, of each group's own first rate, and of its
+    `"rate_multiplier"`, where it has one.
+    """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int) -> None:
         count("last_epoch", last_epoch, "Pass the index of the last update made, -1 for none.", least=-1)
@@ -37,7 +39,10 @@ class _ByUpdate(LRScheduler):
             self._set_decays()
         else:
             warnings.warn("To get the last rates, call `get_last_lr()`.", UserWarning, stacklevel=2)
-        rates = [self._eta(float(eta_max), self.last_epoch) for eta_max in self.base_lrs]
+        rates = [
+            self._eta(float(eta_max), self.last_epoch) * group.get("rate_multiplier", 1.0)
+            for group, eta_max in zip(self.optimizer.param_groups, self.base_lrs, strict=True)
+        ]
         return [
             torch.full_like(group["lr"], rate) if isinstance(group["lr"], Tensor) else rate
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
@@ -80,8 +85,9 @@ class SGDR(_ByUpdate):
         eta = eta_min_i + 1/2 (eta_max_i - eta_min_i) (1 + cos(pi T_cur / T_i)),    T_cur = t - t_i
 
     The cycle of an update and `T_cur / T_i` are computed in integers: no logarithm, no accumulated rounding.
-    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate. The groups
-    of an `optimizers.AdamWR` also get the decay of the cycle; in warmup that of the first, after the last its own.
+    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate; the rate of
+    one with a `"rate_multiplier"`, see `groups.rate_groups`, is that many times the schedule's. The groups of an
+    `optimizers.AdamWR` also get the decay of the cycle; in warmup that of the first, after the last its own.
 
     To resume before update `k`, load the state dicts of both optimizer and scheduler, or make the scheduler
     anew with `last_epoch=k - 1` on an optimizer whose groups hold `initial_lr`. (`last_epoch` is PyTorch's

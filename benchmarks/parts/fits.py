@@ -39,8 +39,8 @@ def dense_runner(
     """
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(32, 32)).astype("float32"), generator.integers(0, 10, 32)
-    dense = [keras.layers.Dense(64, "relu"), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
-    model = keras.Sequential([keras.Input((32,)), *dense])
+    hidden = [keras.layers.Dense(64, "relu", name=name) for name in ("first", "second")]
+    model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(10, name="head")])
     model.compile(
         keras.optimizers.SGD(rate, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -17,7 +17,8 @@ __all__ = ["rows"]
 
 T_0, T_MULT = 10, 2
 STEPS = {1: 200, 50: 1000}  # Batches in an epoch by batches per execution: about a tenth of a second.
-MOST, MOST_ON_TORCH = 1.02, 1.05
+MOST, MOST_ON_TORCH, MOST_OF_GROUPS = 1.02, 1.05, 1.05
+GROUPS = {"head": 1.0, "second": 0.3, "*": 0.1}
 OTHERS = ("constant rate", "CosineDecayRestarts", "per-batch assignment")
 
 
@@ -41,6 +42,7 @@ def contenders(steps: int) -> dict[str, tuple[Any, list[keras.callbacks.Callback
         "constant rate": (ETA_MAX, []),
         "constant rate again": (ETA_MAX, []),
         "SGDR": (ETA_MAX, [SGDR(T_0, T_MULT)]),
+        "SGDR, three groups": (ETA_MAX, [SGDR(T_0, T_MULT, rate_multipliers=GROUPS)]),
         "SGDRSchedule": (SGDRSchedule(T_0, T_MULT, ETA_MAX, steps_per_epoch=steps), []),
         "CosineDecayRestarts": (decay, []),
         "per-batch assignment": (ETA_MAX, [PerBatch()]),
@@ -62,6 +64,8 @@ def rows(settings: Settings) -> Iterator[Row]:
                 name = f"step under {what}, {backend}{execution}"
                 note = "sets one rate for all 50" if batches > 1 and against == "per-batch assignment" else ""
                 yield ratio(name, against, seconds[what], seconds[against], most, per=steps, note=note)
+        grouped, name = "SGDR, three groups", f"step under SGDR with three rate groups, {backend}{execution}"
+        yield ratio(name, "SGDR", seconds[grouped], seconds["SGDR"], MOST_OF_GROUPS, per=steps)
         name = f"step under a constant rate, {backend}{execution}"
         note = "the resolution of these rows"
         yield ratio(

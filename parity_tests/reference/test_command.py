@@ -34,7 +34,9 @@ def drawn_folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize("optimizer", [["--momentum_form", "keras"], ["--optimizer", "adamw"]])
+@pytest.mark.parametrize(
+    "optimizer", [["--momentum_form", "keras"], ["--optimizer", "adamw", "--multipliers", "fc", "1", "*", "0.1"]]
+)
 def test_command_fine_tunes_and_writes_its_record(
     optimizer: list[str],
     drawn_folder: Path,

@@ -219,7 +219,7 @@ def fit(
         validation_data=stream(feed.validation, feed.validation_steps, run) if run.validation else None,
         epochs=run.epochs,
         initial_epoch=initial_epoch,
-        callbacks=[SGDR(schedule=schedule_for(run)), *callbacks],
+        callbacks=[SGDR(schedule=schedule_for(run), rate_multipliers=run.multipliers), *callbacks],
         shuffle=False,
         verbose=0,
     ).history

@@ -62,6 +62,7 @@ class Run:
         nesterov: Of SGD.
         weight_decay: Of the optimizer; the normalised one of AdamWR.
         eta_max: Rate at every restart.
+        multipliers: Rates of groups of layers, by patterns that mean the same in the names of both; None for one rate.
         T_0: Length of the first cycle, in epochs.
         T_mult: Growth of the cycles.
         epochs: Epochs to train.
@@ -86,6 +87,7 @@ class Run:
     nesterov: bool = False
     weight_decay: float = 0.0
     eta_max: float
+    multipliers: dict[str, float] | None = None
     T_0: float = 1.0
     T_mult: float = 2.0
     epochs: int

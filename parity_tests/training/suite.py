@@ -23,6 +23,9 @@ Settings = dict[str, dict[str, Any]]
 
 DECAY = float(np.float32(0.01))  # rounded as Keras on TensorFlow rounds it
 
+# The first has the schedule's own rate, which is the one that is traced.
+_GROUPS = {"fc": 1.0, "conv2": 0.3, "*": 0.1}
+
 # Two updates, the second at half the rate of the first where not said otherwise.
 _TWO_UPDATES: dict[str, Any] = {"eta_max": 0.1, "epochs": 1, "steps": 2, "inspected": 2, "validation": 0}
 _OPTIMIZERS: Settings = {
@@ -37,6 +40,14 @@ _OPTIMIZERS: Settings = {
     "AdamW": {"optimizer": "adamw", "weight_decay": DECAY, "eta_max": 0.001, "steps": 1, "inspected": 1},
     # Its cycle is longer than the training, so a decay that is not the cycle's is another one.
     "AdamWR": {"optimizer": "adamwr", "weight_decay": 0.025, "eta_max": 0.001, "T_0": 2.0},
+    "rate groups": {"multipliers": _GROUPS, "weight_decay": DECAY},
+    "rate groups, AdamWR": {
+        "multipliers": _GROUPS,
+        "optimizer": "adamwr",
+        "weight_decay": 0.025,
+        "eta_max": 0.001,
+        "T_0": 2.0,
+    },
 }
 L1: Settings = {name: {**_TWO_UPDATES, **settings} for name, settings in _OPTIMIZERS.items()}
 
@@ -58,6 +69,7 @@ L2: Settings = {
     "small net, Keras's form": _SMALL,
     "small net, PyTorch's form": {**_SMALL, "momentum_form": "pytorch"},
     "small net, AdamWR": {**_SMALL, "optimizer": "adamwr", "weight_decay": 0.025, "eta_max": 0.001},
+    "small net, rate groups": {**_SMALL, "multipliers": _GROUPS},
     "ResNet-50, Keras's form": _RESNET,
 }
 _PYTORCH_ONLY = {

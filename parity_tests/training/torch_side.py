@@ -17,6 +17,7 @@ from parity_tests.processes import Arrays
 from parity_tests.training.batches import Batch, Feed
 from parity_tests.training.run import BETAS, EPSILON, Run, n_threads, runs_of, versions_of
 from parity_tests.training.weights import CHANNELS, initial_weights
+from torch_reference.groups import rate_groups
 from torch_reference.optimizers import AdamWR, KerasSGD
 from torch_reference.schedulers import SGDR
 from torch_reference.training import EpochRow, train
@@ -91,13 +92,14 @@ def build(run: Run) -> nn.Module:
 
 
 def optimizer_for(run: Run, model: nn.Module) -> Optimizer:
+    parameters: Any = model.parameters() if run.multipliers is None else rate_groups(model, run.multipliers)
     if run.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), run.eta_max, BETAS, EPSILON["torch"], run.weight_decay)
+        return torch.optim.AdamW(parameters, run.eta_max, BETAS, EPSILON["torch"], run.weight_decay)
     if run.optimizer == "adamwr":
-        return AdamWR(model.parameters(), run.eta_max, run.weight_decay)
+        return AdamWR(parameters, run.eta_max, run.weight_decay)
     form = KerasSGD if run.momentum_form == "keras" else torch.optim.SGD
     return form(
-        model.parameters(),
+        parameters,
         lr=run.eta_max,
         momentum=run.momentum,
         nesterov=run.nesterov,
