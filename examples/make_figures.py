@@ -117,7 +117,7 @@ def finetune(run: Path) -> Figure:
     schedule = WarmRestarts(options["T_0"], options["T_mult"], options["eta_max"], options["eta_min"])
     figure = plot_run(history, schedule, options["epochs"], summary["data"]["steps_per_epoch"])
     what = f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}"
-    at_ends = ", ".join(f"{loss:.3g}" for loss in (cycle["val_loss"] for cycle in summary["cycles"]))
+    at_ends = ", ".join(f"{cycle['val_loss']:.3g}" for cycle in summary["cycles"] if "val_loss" in cycle)
     figure.suptitle(f"Validation loss at the ends of cycles: {at_ends}\n{what}", fontsize=10)
     return figure
 

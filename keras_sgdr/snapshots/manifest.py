@@ -83,6 +83,24 @@ class Manifest:
             ) from error
 
     @classmethod
+    def of_folder(cls, directory: Path) -> Self:
+        """Read the manifest of a folder; a new one where it has none.
+
+        Raises:
+            ValueError: If there are snapshots that no manifest lists.
+            SnapshotError: If it is damaged.
+        """
+        if (directory / MANIFEST).exists():
+            return cls.read(directory)
+        if any(directory.glob(FILES)):
+            raise invalid(
+                f"A folder of snapshots has its `{MANIFEST}`.",
+                f"directory={str(directory)!r}, which has snapshots and no manifest",
+                "Pass another folder.",
+            )
+        return cls(directory)
+
+    @classmethod
     def from_text(cls, directory: Path, text: str) -> Self:
         """The manifest of a folder from the text of its file, whatever is wrong with it an error."""
         content = read_sealed(text)
@@ -112,12 +130,13 @@ class Manifest:
         text = self.text
         _write(self.directory / MANIFEST, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
-    def add(self, snapshot: Snapshot, save: Callable[[str], object]) -> Snapshot:
+    def add(self, snapshot: Snapshot, save: Callable[[str], object], replaced: Sequence[Snapshot] = ()) -> Snapshot:
         """Save the weights of a snapshot and list it, in place of an earlier one of the same cycle.
 
         Args:
             snapshot: All of it but the `sha256`.
             save: Writes the weights to the path that it is given.
+            replaced: Others in whose place it is listed.
 
         Returns:
             The snapshot as it is listed.
@@ -128,12 +147,13 @@ class Manifest:
         path = self.directory / snapshot.file
         _write(path, lambda unfinished: save(str(unfinished)))
         snapshot = replace(snapshot, sha256=sha256(path))
-        self.amend(snapshot)
+        self.amend(snapshot, replaced)
         return snapshot
 
-    def amend(self, snapshot: Snapshot) -> None:
-        """List a snapshot, whose file is whole, in place of the one of the same cycle."""
-        self._list([*(listed for listed in self.snapshots if listed.cycle != snapshot.cycle), snapshot])
+    def amend(self, snapshot: Snapshot, replaced: Sequence[Snapshot] = ()) -> None:
+        """List a snapshot, whose file is whole, in place of the one of the same cycle, and of others."""
+        others = (each for each in self.snapshots if each.cycle != snapshot.cycle and each not in replaced)
+        self._list([*others, snapshot])
 
     def keep(self, snapshots: Sequence[Snapshot]) -> None:
         """Remove the other snapshots."""
