@@ -238,8 +238,8 @@ class Manifest:
             raise invalid(
                 "`monitor` must be a metric of the snapshots.",
                 f"monitor={self.monitor!r}, which none has",
-                "Set the manifest's `monitor`, as `SnapshotCheckpoint(monitor=...)` does, to one of: "
-                f"{', '.join(names) or 'none was recorded'}.",
+                "For one that begins with val_ pass `validation_data` to `fit`; or choose one of those that there are, by "
+                f"`SnapshotCheckpoint(monitor=...)` or the manifest's `monitor`: {', '.join(names) or 'none'}.",
             )
         sign = -1 if higher_is_better(self.monitor, self.mode) else 1
 
