@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_sgdr._checks import integer, is_number, positive, require
 from keras_sgdr._model_state import random_state_restored
+from keras_sgdr.callbacks.step.groups import Multipliers, check_multipliers
 from keras_sgdr.range_test.batches import Batch, build, given_as_in_fit, repeated, shuffled
 from keras_sgdr.range_test.swept_optimizer import SweptOptimizer, optimizers_replaced
 from keras_sgdr.schedules.exact import MOST_RATES, FloatArray
@@ -84,6 +85,7 @@ def find_learning_rate(
     data: Any,
     *,
     optimizer: Any = None,
+    rate_multipliers: Multipliers | None = None,
     eta_min: float = 1e-6,
     eta_max: float = 10.0,
     updates: int = 100,
@@ -132,14 +134,16 @@ def find_learning_rate(
             arrays or do not last, the optimizer makes no update or not at the rate that was set, or the very first loss
             is not finite.
     """
+    check_multipliers(rate_multipliers)
     _check(eta_min, eta_max, updates, batch_size, smoothing, seed)
     eta_min, eta_max, smoothing = float(eta_min), float(eta_max), float(smoothing)
     batches = shuffled(data, batch_size, seed) if isinstance(data, tuple) else repeated(data)
     with random_state_restored():
         first = next(batches)
         build(model, first)
-        with optimizers_replaced(model, optimizer, eta_min) as swept, given_as_in_fit(model) as train:
-            rates = np.geomspace(eta_min, eta_max, updates)
+        rates = np.geomspace(eta_min, eta_max, updates)
+        replaced = optimizers_replaced(model, optimizer, rates, rate_multipliers)
+        with replaced as swept, given_as_in_fit(model) as train:
             return _sweep(train, swept, itertools.chain([first], batches), rates, smoothing)
 
 
