@@ -354,14 +354,10 @@ def test_data_that_cannot_be_used() -> None:
     assert_equal(state(model)[: len(before)], before)
 
 
-def test_models_that_cannot_be_tested() -> None:
+def test_a_model_that_is_not_compiled() -> None:
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)], name="plain")
     with pytest.raises(ValueError, match=r"must be compiled\. Received: model='plain' without an optimizer\. Call"):
         find_learning_rate(plain, samples())
-    first, second = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2)
-    several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(first, {".*bias": second}))
-    with pytest.raises(ValueError, match=r"one rate of one optimizer\. Received: MultiOptimizer\. Compile with a"):
-        find_learning_rate(network(several), samples())
 
 
 # Which optimizer
