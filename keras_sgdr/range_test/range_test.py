@@ -120,8 +120,8 @@ def find_learning_rate(
         optimizer: Which of several optimizers is swept, of a model whose own training step uses them: the object, an
             attribute of the model, or one inside of such, as of `model.optimizer.optimizers`. The others train at their
             own rates. None: `model.optimizer`.
-        rate_multipliers: As for `SGDR`: the rates of groups of layers are multiples of the swept one, and 0 freezes. The
-            suggestions are then an `eta_max` for `SGDR` with the same.
+        rate_multipliers: As for `SGDR`: groups of layers have multiples of the swept rate, and 0 freezes. What is
+            suggested is then the `eta_max` for `SGDR` with the same.
         eta_min: Rate of the first update.
         eta_max: Rate of the last update, if the loss does not diverge before.
         updates: Number of updates, at most.
