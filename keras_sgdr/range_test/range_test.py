@@ -69,11 +69,14 @@ class RangeTest:
             f"{ends[self.stopped]}."
         ]
         if self.suggested is None or self.suggested_tenth is None:
-            lines.append("The loss did not fall: nothing to suggest. Sweep other rates, or with more updates.")
+            lines.append(
+                "The loss did not fall by more than its noise: nothing to suggest. Sweep other rates, or with more updates."
+            )
         else:
             lines += [
-                f"  eta_max={self.suggested:.2g}  where the loss falls steepest",
-                f"  eta_max={self.suggested_tenth:.2g}  a tenth of the rate of the lowest loss",
+                "Two values of eta_max:",
+                f"  suggested        {self.suggested:<8.2g} where the loss falls steepest",
+                f"  suggested_tenth  {self.suggested_tenth:<8.2g} a tenth of the rate of the lowest loss: steadier",
             ]
             if self.stopped == "end":
                 lines.append("The loss did not diverge: sweep to a higher rate to see where it does.")

@@ -158,7 +158,7 @@ def test_noise_alone_suggests_nothing() -> None:
     assert len(suggesting) <= 1
     assert all((result.suggested is None) == (result.suggested_tenth is None) for result in results)
     assert (results[0].suggested, results[0].stopped) == (None, "end")
-    assert "The loss did not fall: nothing to suggest." in str(results[0])
+    assert "The loss did not fall by more than its noise: nothing to suggest." in str(results[0])
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:
@@ -193,8 +193,9 @@ def test_summary() -> None:
     result = losses_of(lambda rate: 5 - np.log10(rate))
     assert str(result).splitlines() == [
         "Learning rate range test: 100 updates, from 1e-05 to 10, where the sweep ended.",
-        f"  eta_max={result.suggested:.2g}  where the loss falls steepest",
-        f"  eta_max={result.suggested_tenth:.2g}  a tenth of the rate of the lowest loss",
+        "Two values of eta_max:",
+        f"  suggested        {result.suggested:<8.2g} where the loss falls steepest",
+        f"  suggested_tenth  {result.suggested_tenth:<8.2g} a tenth of the rate of the lowest loss: steadier",
         "The loss did not diverge: sweep to a higher rate to see where it does.",
     ]
 
