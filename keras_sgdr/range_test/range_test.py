@@ -70,7 +70,7 @@ class RangeTest:
         ]
         if self.suggested is None or self.suggested_tenth is None:
             lines.append(
-                "The loss did not fall by more than its noise: nothing to suggest. Sweep other rates, or with more updates."
+                "The loss did not fall by more than its noise: nothing to suggest. Sweep other rates, or more updates."
             )
         else:
             lines += [
