@@ -238,8 +238,8 @@ class Manifest:
             raise invalid(
                 "`monitor` must be a metric of the snapshots.",
                 f"monitor={self.monitor!r}, which none has",
-                "For one that begins with val_ pass `validation_data` to `fit`; or let `SnapshotCheckpoint(monitor=...)`, "
-                f"or the manifest's `monitor`, be one that there is: {', '.join(names) or 'none'}.",
+                "For one that begins with val_ pass `validation_data` to `fit`; or set the `monitor` of "
+                f"`SnapshotCheckpoint`, or of the manifest, to one that there is: {', '.join(names) or 'none'}.",
             )
         sign = -1 if higher_is_better(self.monitor, self.mode) else 1
 
