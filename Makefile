@@ -26,18 +26,30 @@ STUDY := $(or $(wildcard $(DEV)),.venv/study)
 	docs notebook wheel clean
 
 help:
-	@echo "make test      the tests of the three backends and of parity: ten minutes of processor time"
-	@echo "make test-all  the long tests: kills, clusters, whole examples, parity in full"
-	@echo "make demo      fine-tunes ResNet-50 on ants and bees with SGDR"
-	@echo "make lint      ruff and mypy"
-	@echo "make coverage  of the lines of keras_sgdr, at least 95 %"
-	@echo "make parity    measures parity and writes docs/parity.md"
-	@echo "make bench     times beside those of the alternatives, and writes docs/benchmarks.md: 25 minutes"
-	@echo "make faults    tries to break everything, and writes docs/reliability.md: 20 minutes"
-	@echo "make docs      builds the site of the guide into site/; a link that leads nowhere fails"
-	@echo "make bench-gpu the same on a GPU, in eight minutes; installs nothing: PYTHON=python3"
-	@echo "make study-laptop  the study of docs/study in small; make study-paper: the original experiment, for days"
-	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
+	@echo "make test          the tests of the three backends and of parity, in ten minutes"
+	@echo "make test-all      the long tests: kills, clusters, whole examples, full parity"
+	@echo "make test-floor    the tests on the oldest versions that are admitted"
+	@echo "make test-gpu      the tests of each backend on a GPU, in five minutes (1)"
+	@echo "make coverage      the share of lines that tests run, at least 95 %"
+	@echo "make lint          ruff and mypy"
+	@echo
+	@echo "make demo          fine-tunes ResNet-50 on ants and bees with SGDR"
+	@echo "make ensembles     ensembles of snapshots, and of models of different seeds"
+	@echo "make study-laptop  the study of docs/study in small"
+	@echo "make study-paper   the original experiment, for days; MINUTES=170 stops before"
+	@echo
+	@echo "make parity        measures parity, into docs/parity.md"
+	@echo "make bench         times beside the alternatives, into docs/benchmarks.md (2)"
+	@echo "make bench-gpu     the same on a GPU, in eight minutes (1)"
+	@echo "make faults        tries to break everything, into docs/reliability.md (2)"
+	@echo
+	@echo "make docs          builds the site of the guide into site/"
+	@echo "make figures       draws docs/figures, with a run of the demo"
+	@echo "make notebook      runs examples/playing_with_sgdr.py as a notebook"
+	@echo "make wheel         builds the package into dist/"
+	@echo "make clean         removes what was made here, .venv among it"
+	@echo
+	@echo "(1) Installs nothing: pass PYTHON=python3. (2) 20 to 25 minutes."
 
 # COVERAGE=1 counts lines on the way: see `coverage`.
 test: $(DEV)

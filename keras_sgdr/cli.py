@@ -78,8 +78,9 @@ def plan(epochs: int, n_cycles: int | None, warmup: str, output: Path | None) ->
     proposals = WarmRestarts.plan(epochs, n_cycles, warmup=warmup)
     print(proposals)
     if output is not None:
-        titles = (f"T_0={T_0}, T_mult={T_mult}, {cycles} cycles" for T_0, T_mult, cycles, *_ in proposals.rows)
+        titles = (f"T_0={T_0}, T_mult={T_mult}, cycles: {cycles}" for T_0, T_mult, cycles, *_ in proposals.rows)
         figure = plot_schedules(dict(zip(titles, proposals, strict=True)), epochs)
+        figure.supylabel("Learning rate / eta_max")
         print(f"Written to {_save(figure, output)}.")
 
 
@@ -96,7 +97,7 @@ def snapshots(directory: Path) -> None:
         rows.append([str(snapshot.cycle), f"{snapshot.epoch:g}", update, f"{snapshot.rate:.3g}", *metrics])
     print(f"{wrapped(_without_defaults(manifest.schedule))}\nBest by: {manifest.monitor}\n\n{aligned(rows)}\n")
     files = [manifest.path(snapshot).name for snapshot in manifest.snapshots]
-    print(wrapped(f"{len(files)} files, whole and unchanged: {', '.join(files) or 'none'}"))
+    print(wrapped(f"Files, whole and unchanged: {', '.join(files) or 'none'}"))
 
 
 def ensemble(

@@ -247,7 +247,7 @@ def test_snapshots(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert headings.split() == ["cycle", "epoch", "update", "rate", "loss"]
     assert [row.split()[:3] for row in rows] == [["1", "1", "1"], ["2", "2", "2"], ["3", "3", "3"]]
     names = [f"cycle-00{cycle}_epoch-000{cycle}.weights.h5" for cycle in (1, 2, 3)]
-    assert f"{files} {last}" == f"3 files, whole and unchanged: {', '.join(names)}"
+    assert f"{files} {last}" == f"Files, whole and unchanged: {', '.join(names)}"
 
 
 @pytest.mark.parametrize(("more", "tables"), [([], 1), (["val_top_5_accuracy"], 2)])
