@@ -20,7 +20,8 @@ from keras_sgdr.plotting import plot_learning_rate, plot_run, plot_schedules
 
 __all__ = ["Options", "main"]
 
-# The settings of the paper's figures 1 and 2, and its peak of 0.05. Its step decay drops last after 160 epochs, not 180.
+# The settings of the paper's figures 1 and 2, and its peak of 0.05. Its step decay drops last after 160 epochs, not
+# after 180.
 EPOCHS, ETA_MAX = 200, 0.05
 SETTINGS = ((50, 1), (100, 1), (200, 1), (1, 2), (10, 2))
 STEP_DECAYS: dict[str, Schedule] = {

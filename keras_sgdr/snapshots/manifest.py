@@ -71,15 +71,15 @@ class Manifest:
         path = absolute("directory", directory) / MANIFEST
         try:
             return cls.from_text(path.parent, path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SnapshotError(
                 f"A folder of snapshots has a `{MANIFEST}`. Received: {str(path.parent)!r}, which has none. "
                 "Pass the folder that a `SnapshotCheckpoint` wrote."
             ) from None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise SnapshotError(
-                f"The manifest of the snapshots must be as it was written. Received: {str(path)!r}, damaged: {error}. "
-                "Restore it from a copy."
+                f"The manifest of the snapshots must be as it was written. Received: {str(path)!r}, damaged: "
+                f"{str(error).rstrip('.')}. Restore it from a copy."
             ) from error
 
     @classmethod
