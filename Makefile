@@ -22,22 +22,35 @@ SIDE_BY_SIDE := --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--
 DEV := .venv/dev
 STUDY := $(or $(wildcard $(DEV)),.venv/study)
 
-.PHONY: help test test-all $(SUITES) coverage demo lint parity bench faults bench-gpu test-gpu test-floor ensembles study-laptop study-paper figures \
+.PHONY: help test test-all $(SUITES) coverage demo lint parity bench faults bench-gpu test-gpu test-floor ensembles fine-tuning study-laptop study-paper figures \
 	docs notebook wheel clean
 
 help:
-	@echo "make test      the tests of the three backends and of parity: ten minutes of processor time"
-	@echo "make test-all  the long tests: kills, clusters, whole examples, parity in full"
-	@echo "make demo      fine-tunes ResNet-50 on ants and bees with SGDR"
-	@echo "make lint      ruff and mypy"
-	@echo "make coverage  of the lines of keras_sgdr, at least 95 %"
-	@echo "make parity    measures parity and writes docs/parity.md"
-	@echo "make bench     times beside those of the alternatives, and writes docs/benchmarks.md: 25 minutes"
-	@echo "make faults    tries to break everything, and writes docs/reliability.md: 20 minutes"
-	@echo "make docs      builds the site of the guide into site/; a link that leads nowhere fails"
-	@echo "make bench-gpu the same on a GPU, in eight minutes; installs nothing: PYTHON=python3"
-	@echo "make study-laptop  the study of docs/study in small; make study-paper: the original experiment, for days"
-	@echo "make test-gpu  the tests of each backend on a GPU, in five minutes; installs nothing: PYTHON=python3"
+	@echo "make test          the tests of the three backends and of parity, in ten minutes"
+	@echo "make test-all      the long tests: kills, clusters, whole examples, full parity"
+	@echo "make test-floor    the tests on the oldest versions that are admitted"
+	@echo "make test-gpu      the tests of each backend on a GPU, in five minutes (1)"
+	@echo "make coverage      the share of lines that tests run, at least 95 %"
+	@echo "make lint          ruff and mypy"
+	@echo
+	@echo "make demo          fine-tunes ResNet-50 on ants and bees with SGDR"
+	@echo "make ensembles     ensembles of snapshots, and of models of different seeds"
+	@echo "make fine-tuning   rates by group, unfreezing and averages, over five seeds"
+	@echo "make study-laptop  the study of docs/study in small"
+	@echo "make study-paper   the original experiment, for days; MINUTES=170 stops before"
+	@echo
+	@echo "make parity        measures parity, into docs/parity.md"
+	@echo "make bench         times beside the alternatives, into docs/benchmarks.md (2)"
+	@echo "make bench-gpu     the same on a GPU, in eight minutes (1)"
+	@echo "make faults        tries to break everything, into docs/reliability.md (2)"
+	@echo
+	@echo "make docs          builds the site of the guide into site/"
+	@echo "make figures       draws docs/figures, with a run of the demo"
+	@echo "make notebook      runs examples/playing_with_sgdr.py as a notebook"
+	@echo "make wheel         builds the package into dist/"
+	@echo "make clean         removes what was made here, .venv among it"
+	@echo
+	@echo "(1) Installs nothing: pass PYTHON=python3. (2) 20 to 25 minutes."
 
 # COVERAGE=1 counts lines on the way: see `coverage`.
 test: $(DEV)
@@ -124,6 +137,11 @@ test-gpu:
 # Eight trainings of three equal cycles; one that is done is not made again.
 ensembles: $(STUDY)
 	$(PYTHON) examples/snapshot_ensemble.py --seeds 8 --T_mult 1 --epochs 6 --image_size 64
+
+fine-tuning: $(STUDY)
+	$(PYTHON) examples/compare_fine_tuning.py --output runs/fine_tuning
+	mkdir -p docs/fine_tuning
+	cp runs/fine_tuning/results.csv runs/fine_tuning/report.md runs/fine_tuning/val_loss.png docs/fine_tuning
 
 # Makes the runs that the committed ones lack. MINUTES=170 stops after so long, and the next call goes on where it was;
 # SEEDS=5 makes those of five seeds.

@@ -241,7 +241,8 @@ class TimeLeft(keras.callbacks.Callback):
         if epoch == 0 and left:
             minutes = (time.perf_counter() - self.began) * left / 60
             # The first epoch compiles, too.
-            print(f"At most {minutes:.1f} minutes left, for {left} more epochs.", flush=True)
+            time_left = f"{minutes:.1f} minutes" if minutes >= 1 else f"{60 * minutes:.0f} seconds"
+            print(f"At most {time_left} left, for {left} more epochs.", flush=True)
 
 
 def cycle_table(cycles: list[dict[str, Any]], steps: int, lambda_norm: float | None = None) -> str:
@@ -254,7 +255,8 @@ def cycle_table(cycles: list[dict[str, Any]], steps: int, lambda_norm: float | N
         if lambda_norm is not None:
             row["decay"] = f"{lambda_norm / (cycle['length'] * steps) ** 0.5:.2g}"
         metrics = {"loss": "loss", "accuracy": "acc.", "val_loss": "val\nloss", "val_accuracy": "val\nacc."}
-        rows.append({**row, **{heading: f"{cycle[name]:.3f}" for name, heading in metrics.items()}})
+        # None of a cycle that ended inside an epoch.
+        rows.append({**row, **{head: f"{cycle[name]:.3f}" if name in cycle else "" for name, head in metrics.items()}})
     return str(tabulate(rows, headers="keys", disable_numparse=True))
 
 

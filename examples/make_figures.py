@@ -16,20 +16,21 @@ import tyro
 from matplotlib.figure import Figure
 
 from keras_sgdr import Schedule, StepDecay, WarmRestarts
-from keras_sgdr.plotting import COLORS, plot_learning_rate, plot_run
+from keras_sgdr.plotting import plot_learning_rate, plot_run, plot_schedules
 
 __all__ = ["Options", "main"]
 
-# The settings of the paper's figures 1 and 2, and its peak of 0.05.
+# The settings of the paper's figures 1 and 2, and its peak of 0.05. Its step decay drops last after 160 epochs, not
+# after 180.
 EPOCHS, ETA_MAX = 200, 0.05
-EQUAL_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=1": WarmRestarts(T_0, 1, ETA_MAX) for T_0 in (50, 100, 200)}
-GROWING_CYCLES: dict[str, Schedule] = {f"T_0={T_0}, T_mult=2": WarmRestarts(T_0, 2, ETA_MAX) for T_0 in (1, 10)}
-BASELINE: dict[str, Schedule] = {"step decay: x 0.2 every 60": StepDecay(ETA_MAX, step_size=60, gamma=0.2)}
-# All in one, as in the paper, except that its step decay drops last after 160 epochs, not 180.
-FIGURE_1: dict[str, Schedule] = {
-    f"step decay from {eta}": StepDecay(eta, step_size=60, gamma=0.2) for eta in (2 * ETA_MAX, ETA_MAX)
+SETTINGS = ((50, 1), (100, 1), (200, 1), (1, 2), (10, 2))
+STEP_DECAYS: dict[str, Schedule] = {
+    f"step decay from {eta}, x 0.2 every 60 epochs": StepDecay(eta, step_size=60, gamma=0.2)
+    for eta in (ETA_MAX, 2 * ETA_MAX)
 }
-FIGURE_1 |= EQUAL_CYCLES | GROWING_CYCLES
+CYCLES: dict[str, Schedule] = {
+    f"T_0={T_0}, T_mult={T_mult}": WarmRestarts(T_0, T_mult, ETA_MAX) for T_0, T_mult in SETTINGS
+}
 
 
 @dataclass(frozen=True)
@@ -89,24 +90,14 @@ def anatomy() -> Figure:
 
 
 def schedules() -> Figure:
-    """The paper's settings in two panels, equal and growing cycles, each beside step decay."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, cycles in zip(panels, (EQUAL_CYCLES, GROWING_CYCLES), strict=True):
-        plot_learning_rate(BASELINE | cycles, EPOCHS, panel)
-        panel.label_outer()
-    # A colour is one setting in both panels.
-    for line, color in zip(panels[1].lines[1:], COLORS[1 + len(EQUAL_CYCLES) :], strict=False):
-        line.set_color(color)
-    panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
-    return figure
+    """The paper's settings, and its step decay from the same rate."""
+    name, step_decay = next(iter(STEP_DECAYS.items()))
+    return plot_schedules({name: step_decay} | CYCLES, EPOCHS)
 
 
 def figure_1() -> Figure:
-    """The paper's figure 1: all its settings and two step decays together, on a logarithmic scale."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    plot_learning_rate(FIGURE_1, EPOCHS, figure.subplots(), log=True)
-    return figure
+    """What the paper's figure 1 shows, its settings and two step decays on a logarithmic scale, a panel each."""
+    return plot_schedules(STEP_DECAYS | CYCLES, EPOCHS, log=True)
 
 
 def finetune(run: Path) -> Figure:
@@ -117,7 +108,7 @@ def finetune(run: Path) -> Figure:
     schedule = WarmRestarts(options["T_0"], options["T_mult"], options["eta_max"], options["eta_min"])
     figure = plot_run(history, schedule, options["epochs"], summary["data"]["steps_per_epoch"])
     what = f"ResNet-{options['depth']} from {summary['weights']}, on {summary['data']['source']}"
-    at_ends = ", ".join(f"{loss:.3g}" for loss in (cycle["val_loss"] for cycle in summary["cycles"]))
+    at_ends = ", ".join(f"{cycle['val_loss']:.3g}" for cycle in summary["cycles"] if "val_loss" in cycle)
     figure.suptitle(f"Validation loss at the ends of cycles: {at_ends}\n{what}", fontsize=10)
     return figure
 

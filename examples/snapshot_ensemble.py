@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ def train_and_score(options: Options, seed: int, data: tuple[str, Any, Any]) -> 
     model.compile(
         optimizer, loss, metrics=["accuracy"], jit_compile=False if system["backend"] == "tensorflow" else "auto"
     )
-    callbacks = [SGDR(options.T_0, options.T_mult), SnapshotCheckpoint(folder / "snapshots", resume=True)]
+    shutil.rmtree(folder / "snapshots", ignore_errors=True)  # Of a training that was stopped.
+    callbacks = [SGDR(options.T_0, options.T_mult), SnapshotCheckpoint(folder / "snapshots")]
     model.fit(
         training, validation_data=validation, epochs=options.epochs, callbacks=callbacks, shuffle=False, verbose=2
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Collection
 from numbers import Real
 from typing import Any
@@ -19,15 +21,35 @@ __all__ = [
     "one_of",
     "positive",
     "require",
+    "users_level",
+    "warn",
     "whole",
 ]
 
+# Packages whose lines no user would look for.
+_NOT_THE_USERS = ("keras_sgdr", "keras")
 LONGEST = 500  # Letters of a value in a message.
 
 
 def invalid(rule: str, received: str, fix: str) -> ValueError:
     """The error to raise where an argument breaks a rule."""
     return ValueError(f"{rule} Received: {received}. {fix}")
+
+
+def warn(rule: str, received: str, fix: str) -> None:
+    """Warn of what breaks a rule where an error would do more harm, such as end a training."""
+    warnings.warn(f"{rule} Received: {received}. {fix}", stacklevel=users_level())
+
+
+def users_level() -> int:
+    """The `stacklevel` of a warning of what the user's own code has called, also through Keras.
+
+    For a call of `warnings.warn` in the function that calls this, or in `warn`.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def require(valid: bool, rule: str, name: str, value: object, fix: str) -> None:

@@ -61,8 +61,8 @@ class CycleRows(list[dict[str, Any]]):
     """A dict per cycle, and a table when it is printed, in which cycles and epochs count from 1.
 
     Each has `index`, `first_epoch`, `last_epoch` (from 0), `length` (epochs), `first_rate`, `last_rate`, `complete`
-    (whether its last update was run), and the metrics of its last epoch. Updates of no cycle, as in warmup, have index
-    -1 and no length.
+    (whether its last update was run), and the metrics of its last epoch, unless it ended inside that epoch. Updates of
+    no cycle, in warmup or after the last one, have index -1 and no length.
     """
 
     def __str__(self) -> str:
@@ -73,7 +73,8 @@ class CycleRows(list[dict[str, Any]]):
         for row in self:
             first, last = row["first_epoch"] + 1, row["last_epoch"] + 1
             epochs = f"{first}" if first == last else f"{first} to {last}"
-            cycle = "warmup" if row["index"] < 0 else str(row["index"] + 1)
+            is_rise = row["last_rate"] > row["first_rate"]
+            cycle = str(row["index"] + 1) if row["index"] >= 0 else "warmup" if is_rise else "none"
             cut = "" if row["complete"] or row["index"] < 0 else " (cut)"
             values = (f"{row[name]:.4g}" if name in row else "" for name in metrics)
             rates = f"{row['first_rate']:.4g}", f"{row['last_rate']:.4g}"

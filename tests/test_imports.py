@@ -19,6 +19,7 @@ FLOORS = (
     "_files",
     "_folder_lock",
     "_optional",
+    "_options",
     "_text",
     "_model_state",
     "_executions",

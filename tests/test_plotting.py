@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate, plot_range_test
+from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate, plot_range_test, plot_schedules
 from keras_sgdr.range_test import RangeTest
 from keras_sgdr.schedules import Schedule, StepDecay, WarmRestarts
 from keras_sgdr.snapshots import Report, Scores
@@ -83,10 +83,34 @@ def test_logarithmic_scale_ends_three_decades_below_the_highest_rate() -> None:
     assert ax.get_yscale() == "log"
     cycles, steps = (np.asarray(line.get_ydata()) for line in ax.lines)
     assert steps.max() == 0.5
-    assert cycles.min() == 0.5 / 1000
-    above = cycles > 0.5 / 1000
-    assert above.mean() > 0.9
-    np.testing.assert_array_equal(cycles[above], named["cycles"].learning_rates(4, 100)[above])
+    rates = named["cycles"].learning_rates(4, 100)
+    low = rates < 0.5 / 1000
+    assert 2 < low.sum() < 20
+    np.testing.assert_array_equal(cycles[~low], rates[~low])
+    # Left out but for the end of the cycle, from which the next line rises.
+    np.testing.assert_array_equal(cycles[low], [*[np.nan] * (low.sum() - 1), 0.5 / 1000])
+    assert ax.get_ylabel() == "Learning rate (not drawn below 0.0005)"
+    assert plot_learning_rate(WarmRestarts(2, 2, 0.1, 0.01), 4, log=True).get_ylabel() == "Learning rate"
+
+
+def test_a_panel_per_schedule_with_scales_in_common() -> None:
+    named: dict[str, Schedule] = {f"T_0={T_0}": WarmRestarts(T_0, eta_max=0.1 * T_0) for T_0 in range(1, 8)}
+    figure = plot_schedules(named, 9, steps_per_epoch=10)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == list(named)
+    for ax, schedule in zip(figure.axes, named.values(), strict=True):
+        (line,) = ax.lines
+        np.testing.assert_array_equal(line.get_ydata(), schedule.learning_rates(9, 10))
+        assert marked(line) == pytest.approx([end - 0.1 for end in schedule.cycle_ends(9)])
+        assert (ax.get_xlim(), ax.get_ylim()) == (figure.axes[0].get_xlim(), figure.axes[0].get_ylim())
+    assert figure.get_supylabel() == "Learning rate"
+    # No panel ends a column without numbers below it.
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in figure.axes] == [*[False] * 5, True, True]
+    few = plot_schedules(dict(list(named.items())[:2]), 9, log=True)
+    assert [ax.get_yscale() for ax in few.axes] == ["log", "log"]
+    # By the highest rate of all.
+    assert np.nanmin(np.asarray(few.axes[0].lines[0].get_ydata())) == 0.0002
+    with pytest.raises(ValueError, match="`schedules` must be a schedule, or a dict of schedules by name"):
+        plot_schedules({}, 9)
 
 
 def test_schedule_without_cycles_has_no_marks() -> None:
@@ -148,8 +172,11 @@ def test_range_test_shows_losses_and_suggestions_and_no_divergence() -> None:
     assert list(np.asarray(steepest.get_xdata())) == [1e-2, 1e-2]
     assert (ax.get_xlabel(), ax.get_xscale(), ax.get_ylabel()) == ("Learning rate", "log", "Loss")
     assert ax.get_ylim()[1] < 3
-    names = ["loss of a batch", "smoothed", "0.01: steepest descent", "0.02: a tenth of the minimum's"]
+    names = ["loss of a batch", "mean of recent batches and rates"]
+    names += ["0.01: steepest descent", "0.02: a tenth of the minimum's", "loss of a batch above, up to 1e+06"]
     assert legend(ax) == names
+    # What lies above the axes is at its rate at their end.
+    np.testing.assert_array_equal(ax.lines[-1].get_xydata(), [[1.0, ax.get_ylim()[1]]])
     looks = [(line.get_linestyle(), line.get_marker()) for line in ax.lines if line.get_label() in names]
     assert len(set(looks)) == len(names)
 

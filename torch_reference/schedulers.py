@@ -85,9 +85,9 @@ class SGDR(_ByUpdate):
         eta = eta_min_i + 1/2 (eta_max_i - eta_min_i) (1 + cos(pi T_cur / T_i)),    T_cur = t - t_i
 
     The cycle of an update and `T_cur / T_i` are computed in integers: no logarithm, no accumulated rounding.
-    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate; the rate of
-    one with a `"rate_multiplier"`, see `groups.rate_groups`, is that many times the schedule's. The groups of an
-    `optimizers.AdamWR` also get the decay of the cycle; in warmup that of the first, after the last its own.
+    Call `step()` after every `optimizer.step()`. Each parameter group is annealed from its own initial rate; that of
+    one with a `"rate_multiplier"` (see `groups.rate_groups`) is multiplied by it. The groups of an `optimizers.AdamWR`
+    also get the decay of the cycle; in warmup that of the first, after the last its own.
 
     To resume before update `k`, load the state dicts of both optimizer and scheduler, or make the scheduler
     anew with `last_epoch=k - 1` on an optimizer whose groups hold `initial_lr`. (`last_epoch` is PyTorch's

@@ -17,7 +17,14 @@ from faults.arguments.training import fit, folder, samples, small_model
 from faults.trials import Fault
 from keras_sgdr import SGDR, RangeTest, SnapshotCheckpoint, SnapshotEnsemble
 from keras_sgdr.models import load_state_dict, randomize_modules, resnet, state_dict
-from keras_sgdr.plotting import plot_ensemble, plot_history, plot_learning_rate, plot_range_test, plot_run
+from keras_sgdr.plotting import (
+    plot_ensemble,
+    plot_history,
+    plot_learning_rate,
+    plot_range_test,
+    plot_run,
+    plot_schedules,
+)
 from keras_sgdr.snapshots import Manifest, higher_is_better, scores
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
 
@@ -205,6 +212,13 @@ def targets() -> list[Target]:
             100,
             use_axes,
             no_axes,
+        ),
+        Target(
+            "plot_schedules",
+            plot_schedules,
+            {"schedules": (named,), "epochs": (1, 20), "steps_per_epoch": (1, 100), "log": (False, True)},
+            60,
+            odd={"log": FLAGS},
         ),
         Target(
             "plot_history",

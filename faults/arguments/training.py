@@ -130,6 +130,7 @@ def use_optimizer(used: Used) -> None:
 
 def find_rate(
     optimizer: Any = None,
+    rate_multipliers: Any = None,
     eta_min: Any = 1e-4,
     eta_max: Any = 10.0,
     updates: Any = 20,
@@ -139,7 +140,8 @@ def find_rate(
 ) -> None:
     """`find_learning_rate` for the small model."""
     options = {"eta_min": eta_min, "eta_max": eta_max, "updates": updates, "smoothing": smoothing, "seed": seed}
-    result = find_learning_rate(small_model(), samples(), optimizer=optimizer, batch_size=batch_size, **options)
+    options |= {"optimizer": optimizer, "rate_multipliers": rate_multipliers, "batch_size": batch_size}
+    result = find_learning_rate(small_model(), samples(), **options)
     str(result)
     if not all(np.isfinite(each).all() for each in (result.rates, result.losses, result.smoothed_losses)):
         raise Fault("wrong", str(result))
@@ -279,6 +281,7 @@ TARGETS = (
         find_rate,
         {
             "optimizer": (None,),
+            "rate_multipliers": SETTINGS["rate_multipliers"],
             "eta_min": (1e-6, 1e-4),
             "eta_max": (10.0, 1),
             "updates": (20, 25, np.int64(30)),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import keras
 
-from keras_sgdr._checks import integer, require
+from keras_sgdr._checks import integer, require, warn
 from keras_sgdr._model_state import random_state_restored, variables_restored
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.early_stopping import CycleEarlyStopping
@@ -134,7 +133,11 @@ class CycleAverage(CycleCallback):
         if postponed(self):
             return
         if not self.n_cycles:
-            warnings.warn("No cycle was completed, so there is no average of this training.", stacklevel=2)
+            warn(
+                "A training must complete a cycle to have an average.",
+                f"none that was completed, of {self._sgdr!r}",
+                "`T_0` is in epochs, not in steps: pass one that is no longer than the training, or leave it out.",
+            )
             return
         if self.monitor is not None and not self._is_better():
             return
@@ -150,11 +153,10 @@ class CycleAverage(CycleCallback):
         present = float(restored[0]) if restored else self._of_last
         if math.isnan(self._of_average) or math.isnan(present):
             # A warning: an error would end a training that has come this far.
-            warnings.warn(
-                "`monitor` must be a metric of the validation in the epoch of the last cycle's end. Received: "
-                f"monitor={self.monitor!r}, which it lacks, so the average is not put into the model: it is in "
-                "`weights`. Pass `validation_data` to `fit`, or monitor=None.",
-                stacklevel=2,
+            warn(
+                "`monitor` must be a metric of the validation in the epoch of the last cycle's end.",
+                f"monitor={self.monitor!r}, which it lacks, so the average, in `weights`, is not put into the model",
+                "Pass `validation_data` to `fit`, or monitor=None.",
             )
             return False
         better = self._sign * (present - self._of_average) > 0

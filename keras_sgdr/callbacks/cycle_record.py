@@ -49,7 +49,7 @@ class CycleRecord:
         metrics: dict[str, Any],
         rate: Callable[[int], float],
     ) -> None:
-        """Take up an epoch.
+        """Take up an epoch. A cycle that has ended before the epoch's end has no metrics: they are of other weights.
 
         Args:
             epoch: From 0.
@@ -61,7 +61,7 @@ class CycleRecord:
         positions = int(run * self._positions)
         reached = epoch * self._positions + positions
         applied = positions if updates is None else updates
-        for cycle, _, first, end in self._parts(epoch):
+        for cycle, part, first, end in self._parts(epoch):
             stop = min(end, applied)
             if first >= stop:
                 continue
@@ -71,4 +71,10 @@ class CycleRecord:
                 begun = {"index": index, "first_epoch": epoch, "last_epoch": epoch, "length": length}
                 self.rows.append({**begun, "first_rate": rate(first)})
             complete = cycle is not None and reached >= cycle.stop
-            self.rows[-1].update(last_epoch=epoch, last_rate=rate(stop - 1), complete=complete, **metrics)
+            row = self.rows[-1]
+            row.update(last_epoch=epoch, last_rate=rate(stop - 1), complete=complete)
+            if part.stop < reached:
+                for name in metrics.keys() & row.keys():
+                    del row[name]
+            else:
+                row.update(metrics)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
-from keras_sgdr._checks import at_least, integer
+from keras_sgdr._checks import at_least, integer, warn
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.fit_context import print_line
 from keras_sgdr.callbacks.sgdr import SGDR
@@ -87,11 +86,11 @@ class CycleEarlyStopping(CycleCallback):
             if not self._warned:
                 self._warned = True
                 # A warning: an error would end a training that has come this far.
-                warnings.warn(
-                    f"`monitor` must be a metric of a cycle's end. Received: monitor={self.monitor!r}, which cycle "
-                    f"{number} lacks, so it is not judged. Pass one that it has: {', '.join(logs) or 'none'}; metrics "
-                    "that begin with val_ need `validation_data`.",
-                    stacklevel=2,
+                warn(
+                    "`monitor` must be a metric of a cycle's end.",
+                    f"monitor={self.monitor!r}, which cycle {number} lacks, so it is not judged",
+                    f"Pass one that it has: {', '.join(logs) or 'none'}; metrics that begin with val_ need "
+                    "`validation_data`.",
                 )
             return
         value = float(found)

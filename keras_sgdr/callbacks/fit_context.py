@@ -17,9 +17,9 @@ from typing import Any
 
 import keras
 
-from keras_sgdr._checks import invalid, is_number, require
+from keras_sgdr._checks import invalid, is_number, require, users_level, warn
 from keras_sgdr._folder_lock import FolderLock
-from keras_sgdr.schedules import Schedule
+from keras_sgdr.schedules import Schedule, WarmRestarts
 from keras_sgdr.schedules.exact import FloatArray
 
 __all__ = [
@@ -36,9 +36,16 @@ __all__ = [
     "print_line",
     "question_order",
     "refuse_other_rate_setters",
+    "warn_of_early_stopping",
     "warn_of_mid_cycle",
     "write_rates",
 ]
+
+# What is passed as `T_0` by mistake, and what to do.
+_OF_OTHER_ARGUMENTS = {
+    Schedule: "Pass a schedule as `SGDR(schedule=...)`.",
+    keras.optimizers.Optimizer: "Compile the model with the optimizer, whose rate `SGDR` sets.",
+}
 
 
 def other_callbacks(callback: Any) -> list[Any]:
@@ -87,7 +94,9 @@ def refuse_other_rate_setters(callback: Any) -> None:
     setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau, type(callback))
     names = [type(other).__name__ for other in other_callbacks(callback) if isinstance(other, setters)]
     if names:
-        received = f"`{type(callback).__name__}` and {', '.join(names)}"
+        own = type(callback).__name__
+        others = [f"another `{own}`" if name == own else name for name in names]
+        received = f"`{own}` and {', '.join(others)}"
         raise invalid("Only one callback may set the learning rate.", received, "Leave out one of them.")
 
 
@@ -205,16 +214,40 @@ def known_steps(params: dict[str, Any], given: int | None, per: str) -> tuple[in
 
 
 def warn_of_mid_cycle(schedule: Schedule, epochs: int) -> None:
-    """Warn of a training that ends before its last cycle does."""
+    """Warn of a training that ends before its last cycle does, or goes on after it for no reason."""
     cycle = next(schedule.cycles_from(epochs), None)
     if cycle is not None and cycle.start < epochs:
         warnings.warn(
             f"`epochs={epochs}` ends training in mid-cycle, where the learning rate has not come down. That "
-            f"cycle lasts from {float(cycle.start):g} to {float(cycle.end):g} epochs. Train for as many, or leave "
+            f"cycle lasts from {float(cycle.start):g} to {float(cycle.end):g} epochs"
+            f"{'' if cycle.index else ' (`T_0` is in epochs, not in steps)'}. Train for as many, or leave "
             "out `T_0`, so that the cycles fill the epochs. To go on in another `fit`, pass it "
             f"`initial_epoch={epochs}`.",
-            stacklevel=3,
+            stacklevel=users_level(),
         )
+    if cycle is None and isinstance(schedule, WarmRestarts) and schedule.cycle_limit is None:
+        end = float(schedule.warmup) + float(schedule.T_0) / (1 - float(schedule.T_mult))
+        if end < epochs:
+            warn(
+                "Cycles that become shorter, as with a `T_mult` below 1, come to an end.",
+                f"T_mult={float(schedule.T_mult):g}, whose last cycle ends after {end:g} epochs, and epochs={epochs}, "
+                "of which the rest is trained at `eta_min`",
+                f"Train for {end:g} epochs, or pass a `T_mult` of 1 or more.",
+            )
+
+
+def warn_of_early_stopping(callback: Any, schedule: Schedule, epochs: int) -> None:
+    """Warn of an `EarlyStopping` that may end the training while the rate is high after a restart."""
+    last = next(schedule.cycles_from(epochs - 1), None)
+    if last is None or not last.index:
+        return
+    for other in other_callbacks(callback):
+        if isinstance(other, keras.callbacks.EarlyStopping) and other.patience < last.length:
+            warn(
+                "Early stopping must outwait a cycle, as losses may rise after each restart.",
+                f"EarlyStopping(patience={other.patience}), in epochs, beside a cycle of {float(last.length):g} epochs",
+                "Use `keras_sgdr.CycleEarlyStopping`, whose patience counts cycles.",
+            )
 
 
 def check_schedule(schedule: Any, others: Sequence[str]) -> None:
@@ -225,12 +258,15 @@ def check_schedule(schedule: Any, others: Sequence[str]) -> None:
     require(not others, rule, "schedule", schedule, "Leave out one of the two.")
 
 
-def question_order(T_0: Any, T_mult: Any) -> None:
-    """Warn of arguments that look like those of `SGDRSchedule` of old, the learning rate first."""
+def question_order(T_0: Any, T_mult: Any, eta_max: Any) -> None:
+    """Refuse what is none of the first arguments, and question those of `SGDRSchedule` of old, the rate first."""
+    for kind, fix in _OF_OTHER_ARGUMENTS.items():
+        if isinstance(T_0, kind):
+            raise invalid("`T_0` is the length of the first cycle, in epochs.", f"T_0={T_0!r}", fix)
     if is_number(T_0) and is_number(T_mult) and T_0 < 0.5 and T_mult > 2:
-        warnings.warn(
-            "The first arguments are the length of the first cycle in epochs and the factor from one to the next. "
-            f"Received: T_0={T_0!r}, less than half an epoch, and T_mult={T_mult!r}. If the first is a learning rate, "
-            f"pass SGDR(T_0={T_mult!r}, eta_max={T_0!r}).",
-            stacklevel=3,
+        third, meant = ("", "") if eta_max is None else (f", and eta_max={eta_max!r}", f"T_mult={eta_max!r}, ")
+        warn(
+            "The first arguments are the length of the first cycle in epochs and the factor from one to the next.",
+            f"T_0={T_0!r}, less than half an epoch, and T_mult={T_mult!r}{third}",
+            f"If the first is a learning rate, pass SGDR(T_0={T_mult!r}, {meant}eta_max={T_0!r}).",
         )

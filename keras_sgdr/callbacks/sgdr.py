@@ -20,6 +20,7 @@ from keras_sgdr.callbacks.fit_context import (
     print_line,
     question_order,
     refuse_other_rate_setters,
+    warn_of_early_stopping,
     warn_of_mid_cycle,
     write_rates,
 )
@@ -119,7 +120,7 @@ class SGDR(keras.callbacks.Callback):
         verbose: int = 0,
     ) -> None:
         super().__init__()
-        question_order(T_0, T_mult)
+        question_order(T_0, T_mult, eta_max)
         one_of("per", per, ("batch", "epoch"))
         steps: Any = whole(steps_per_epoch)
         integer("steps_per_epoch", steps, "Pass the number of batches in an epoch.", most=MOST_RATES, optional=True)
@@ -204,6 +205,7 @@ class SGDR(keras.callbacks.Callback):
         if self.unfreeze is not None:
             self._unfreezing = Unfreezing(self.unfreeze, self.model, self.optimizer, training.schedules[0])
         warn_of_mid_cycle(training.schedules[0], int(self.params["epochs"]))
+        warn_of_early_stopping(self, training.schedules[0], int(self.params["epochs"]))
         self._training = training
         training.install()
         move_to_front(self)

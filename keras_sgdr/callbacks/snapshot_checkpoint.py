@@ -13,14 +13,12 @@ from typing import Any, Literal
 
 import keras
 
-from keras_sgdr._checks import invalid, is_integer, require
+from keras_sgdr._checks import invalid, is_integer, require, users_level, warn
 from keras_sgdr._files import absolute
 from keras_sgdr.callbacks.cycle_callback import CycleCallback, CycleEnd
 from keras_sgdr.callbacks.fit_context import folder_of_fit, print_line
 from keras_sgdr.callbacks.sgdr import SGDR
 from keras_sgdr.snapshots import (
-    FILES,
-    MANIFEST,
     SUFFIX,
     Manifest,
     Mode,
@@ -65,7 +63,9 @@ class SnapshotCheckpoint(CycleCallback):
         mode: `"min"`, `"max"`, or `"auto"` to go by the metric's name.
         resume: Whether to go on in a folder that has snapshots. A cycle that is run again replaces its snapshot. A run
             that begins where a cycle ended, of which there is no snapshot, saves it then, without metrics. One that
-            lacks `monitor` because the run before was stopped is never dropped as not among the best.
+            lacks `monitor` because the run before was stopped is never dropped as not among the best. A run that begins
+            at the first epoch does not go on with another: its first snapshot replaces all that there were, of which a
+            warning tells, unless they are of no more than that epoch.
         verbose: 1 prints a line for each snapshot.
 
     Raises:
@@ -106,6 +106,7 @@ class SnapshotCheckpoint(CycleCallback):
         self._checked = False
         self._saved: set[int] = set()
         self._refused: set[int] = set()
+        self._of_another_run: list[Snapshot] = []
         self._due = []
         require_whole_weights(self.model)
         self._processes = processes_of(self.model)
@@ -141,15 +142,7 @@ class SnapshotCheckpoint(CycleCallback):
             self._lock = lock.pop_all()
 
     def _begin(self, epoch: int) -> None:
-        is_listed = (self.directory / MANIFEST).exists()
-        if not is_listed and any(self.directory.glob(FILES)):
-            raise invalid(
-                f"A folder of snapshots has its `{MANIFEST}`.",
-                f"directory={str(self.directory)!r}, which has snapshots and no manifest",
-                "Pass another folder.",
-            )
-        if is_listed:
-            self._manifest = Manifest.read(self.directory)
+        self._manifest = Manifest.of_folder(self.directory)
         if self._manifest.snapshots and not self.resume:
             raise invalid(
                 "A folder of snapshots belongs to one run.",
@@ -167,11 +160,27 @@ class SnapshotCheckpoint(CycleCallback):
         self._manifest.schedule, self._manifest.monitor, self._manifest.mode = schedule, self.monitor, self.mode
         self._manifest.clean()
         self._manifest.write()
+        if not epoch:
+            self._begin_anew()
         # What `keep` dropped is not to come back.
         known = max([self._manifest.ended, *(saved.cycle for saved in self._manifest.snapshots)])
         for end in self._ends_of(epoch - 1) if self.resume and epoch else ():
             if end.batches == self._batches and end.cycle.index >= known:
                 self._save(end, {}, measured=False)
+
+    def _begin_anew(self) -> None:
+        """Let the first snapshot take the place of all that there are: a folder has those of one run."""
+        self._of_another_run, self._manifest.ended = self._manifest.snapshots, 0
+        reached = max((saved.epoch for saved in self._of_another_run), default=0)
+        # One that was stopped in its first epoch is nothing to go on with.
+        if reached > 1:
+            warn(
+                "With `resume=True` the folder is that of the run that goes on.",
+                f"a run from its first epoch, while {str(self.directory)!r} has snapshots of one up to epoch "
+                f"{reached:g}, which its first snapshot will replace",
+                "To keep them, stop it and pass another folder. (`BackupAndRestore` has nothing to restore after a "
+                "training that came to its end.)",
+            )
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._ends:
@@ -213,7 +222,7 @@ class SnapshotCheckpoint(CycleCallback):
             kept = manifest.last(n) if which == "last" else manifest.best(n)
         except ValueError as error:
             # A warning: an error would end a training that has come this far.
-            warnings.warn(f"{error} Every snapshot is kept.", stacklevel=2)
+            warnings.warn(f"{error} Every snapshot is kept.", stacklevel=users_level())
         else:
             unknown = [] if which == "last" else manifest.unmeasured
             manifest.keep([each for each in manifest.snapshots if each in kept or each in unknown])
@@ -221,8 +230,7 @@ class SnapshotCheckpoint(CycleCallback):
     def _save(self, end: CycleEnd, metrics: dict[str, float], *, measured: bool = True) -> None:
         if self._refuse(end, metrics):
             return
-        number, model = end.cycle.index + 1, self.model
-        steps = self._batches
+        number, model, steps = end.cycle.index + 1, self.model, self._batches
         whole = end.batches == steps
         snapshot = Snapshot(
             cycle=number,
@@ -236,12 +244,12 @@ class SnapshotCheckpoint(CycleCallback):
             architecture=architecture(model),
             measured=measured,
         )
-        snapshot = self._manifest.add(snapshot, functools.partial(save_weights, model))
+        snapshot = self._manifest.add(snapshot, functools.partial(save_weights, model), self._of_another_run)
+        self._of_another_run = []
         self._saved.add(number)
         if self.verbose:
-            print_line(
-                f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {self.directory / snapshot.file}"
-            )
+            file = self.directory / snapshot.file
+            print_line(f"Epoch {end.epoch + 1}: end of cycle {number}, weights saved to {file}")
 
     def _refuse(self, end: CycleEnd, metrics: dict[str, float]) -> bool:
         """Whether a cycle has diverged; warns if it has."""
@@ -253,14 +261,19 @@ class SnapshotCheckpoint(CycleCallback):
             return False
         self._refused.add(number)
         warnings.warn(
-            f"Cycle {number} ended in epoch {end.epoch + 1} with {trouble}: its snapshot is not saved.", stacklevel=2
+            f"Cycle {number} ended in epoch {end.epoch + 1} with {trouble}: its snapshot is not saved.",
+            stacklevel=users_level(),
         )
         return True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._lock.close()
         if self._checked and not self._saved and not self._refused:
-            warnings.warn("No cycle was completed, so there is no snapshot of this training.", stacklevel=2)
+            warn(
+                "A training must complete a cycle to have a snapshot.",
+                f"none that was completed, of {self._sgdr!r}",
+                "`T_0` is in epochs, not in steps: pass one that is no longer than the training, or leave it out.",
+            )
 
     def _rate(self, end: CycleEnd) -> float:
         """The learning rate of the cycle's last update."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_sgdr._checks import integer, is_number, positive, require
 from keras_sgdr._model_state import random_state_restored
+from keras_sgdr.callbacks.step.groups import Multipliers, check_multipliers
 from keras_sgdr.range_test.batches import Batch, build, given_as_in_fit, repeated, shuffled
 from keras_sgdr.range_test.swept_optimizer import SweptOptimizer, optimizers_replaced
 from keras_sgdr.schedules.exact import MOST_RATES, FloatArray
@@ -39,9 +40,9 @@ class RangeTest:
         losses: Loss of each update's batch, before that update, float64, shape `(n,)`; all finite.
         smoothed_rates: Rate of each smoothed loss, float64, shape `(n,)`.
         smoothed_losses: Exponential mean of the losses, corrected for its bias, float64, shape `(n,)`.
-        suggested: An `eta_max`: where the smoothed loss falls steepest over the logarithm of the rate. There an
-            update by a given factor of the rate gains most, and every rate below gains less. None if the loss did not
-            fall.
+        suggested: An `eta_max`: where the smoothed loss falls steepest over the logarithm of the rate, the first
+            quarter of its fall left aside. There an update by a given factor of the rate gains most. None if the loss
+            did not fall by three times the standard error of its fall.
         suggested_tenth: Another: a tenth of the rate at which the smoothed loss is lowest. That rate itself is at the
             edge of divergence, where gains and losses balance; a factor of ten is the customary distance from it.
             None if the loss did not fall.
@@ -68,11 +69,14 @@ class RangeTest:
             f"{ends[self.stopped]}."
         ]
         if self.suggested is None or self.suggested_tenth is None:
-            lines.append("The loss did not fall: nothing to suggest. Sweep other rates, or with more updates.")
+            lines.append(
+                "The loss did not fall by more than its noise: nothing to suggest. Sweep other rates, or more updates."
+            )
         else:
             lines += [
-                f"  eta_max={self.suggested:.2g}  where the loss falls steepest",
-                f"  eta_max={self.suggested_tenth:.2g}  a tenth of the rate of the lowest loss",
+                "Two values of eta_max:",
+                f"  suggested        {self.suggested:<8.2g} where the loss falls steepest",
+                f"  suggested_tenth  {self.suggested_tenth:<8.2g} a tenth of the rate of the lowest loss: steadier",
             ]
             if self.stopped == "end":
                 lines.append("The loss did not diverge: sweep to a higher rate to see where it does.")
@@ -84,6 +88,7 @@ def find_learning_rate(
     data: Any,
     *,
     optimizer: Any = None,
+    rate_multipliers: Multipliers | None = None,
     eta_min: float = 1e-6,
     eta_max: float = 10.0,
     updates: int = 100,
@@ -95,7 +100,8 @@ def find_learning_rate(
 
     The model is left as it was, whatever happens: an exception in the data, Ctrl-C, a loss that is NaN. The updates are
     made by a copy of the optimizer, which begins in its state; the optimizer itself takes no part, be it built or
-    not, have it a float or a schedule as its rate. So it is with all optimizers that the model holds. Weights,
+    not, have it a float or a schedule as its rate. So it is with all optimizers that the model holds. All optimizers
+    of a `MultiOptimizer` get the swept rate, as under `SGDR(eta_max=...)`. Weights,
     BatchNorm statistics, seeds and metrics are put back. The next `fit` compiles its step anew. What Keras builds in a
     first `fit` is built here: the weights of a model that was not, and its metrics. Building them, that `fit` would
     have drawn from the global random numbers too, so that one which shuffles by these has another order than it would
@@ -115,7 +121,10 @@ def find_learning_rate(
             `batch_size`. Or batches of such: a `tf.data.Dataset`, a `PyDataset`, a loader, a list; begun again when
             they end. The training step is handed what `fit` would hand it.
         optimizer: Which of several optimizers is swept, of a model whose own training step uses them: the object, an
-            attribute of the model. The others train at their own rates. None: `model.optimizer`.
+            attribute of the model, or one inside of such, as of `model.optimizer.optimizers`. The others train at their
+            own rates. None: `model.optimizer`.
+        rate_multipliers: As for `SGDR`: groups of layers have multiples of the swept rate, and 0 freezes. What is
+            suggested is then the `eta_max` for `SGDR` with the same.
         eta_min: Rate of the first update.
         eta_max: Rate of the last update, if the loss does not diverge before.
         updates: Number of updates, at most.
@@ -128,18 +137,20 @@ def find_learning_rate(
         Rates, losses and suggestions.
 
     Raises:
-        ValueError: If an argument is out of range, the model is not compiled or has a `MultiOptimizer`, the data are no
-            arrays or do not last, the optimizer makes no update or not at the rate that was set, or the very first loss
-            is not finite.
+        ValueError: If an argument is out of range, the model is not compiled, a pattern of `rate_multipliers` matches
+            nothing, the optimizer cannot hold the rates, the data are no arrays or do not last, the optimizer makes no
+            update or not at the rate that was set, or the very first loss is not finite.
     """
+    check_multipliers(rate_multipliers)
     _check(eta_min, eta_max, updates, batch_size, smoothing, seed)
     eta_min, eta_max, smoothing = float(eta_min), float(eta_max), float(smoothing)
     batches = shuffled(data, batch_size, seed) if isinstance(data, tuple) else repeated(data)
     with random_state_restored():
         first = next(batches)
         build(model, first)
-        with optimizers_replaced(model, optimizer, eta_min) as swept, given_as_in_fit(model) as train:
-            rates = np.geomspace(eta_min, eta_max, updates)
+        rates = np.geomspace(eta_min, eta_max, updates)
+        replaced = optimizers_replaced(model, optimizer, rates, rate_multipliers)
+        with replaced as swept, given_as_in_fit(model) as train:
             return _sweep(train, swept, itertools.chain([first], batches), rates, smoothing)
 
 
@@ -202,16 +213,23 @@ def _suggestions(
 
     The first few smoothed losses are means of hardly any batches, so they are left aside. The slope at a point is that
     between the points half a window before and after it: from one update to the next there is more noise than fall.
+    The steepest is sought after the last point that has less than a quarter of the fall behind it: before, where the
+    loss is flat, there are many slopes of noise, of which one may be the steepest.
     """
     half = max(window // 2, 1)
-    if len(smoothed) <= window:
+    lowest = window + int(np.argmin(smoothed[window:])) if len(smoothed) > window else 0
+    if lowest < window + half:
         return None, None
-    lowest = window + int(np.argmin(smoothed[window:]))
     # Of one batch's loss, from its differences: a steady fall does not count as noise.
     noise = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)
-    centres = np.arange(window, lowest - half + 1)
-    if not len(centres) or not np.mean(losses[:window]) - smoothed[lowest] > noise:
+    # Of the fall, from a plain mean to an exponential one. The lowest is one of many, hence three of these errors.
+    error = noise * math.sqrt(1 / window + 1 / (2 * window - 1))
+    beginning = np.mean(losses[:window])
+    fall = beginning - smoothed[lowest]
+    if not fall > 3 * error:
         return None, None
+    falls_from = 1 + np.flatnonzero(smoothed[:lowest] > beginning - fall / 4).max(initial=window - 1)
+    centres = np.arange(min(falls_from, lowest - half), lowest - half + 1)
     before, after = centres - half, centres + half
     slopes = (smoothed[after] - smoothed[before]) / (log_rates[after] - log_rates[before])
     steepest = centres[np.argmin(slopes)]

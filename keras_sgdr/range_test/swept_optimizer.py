@@ -11,6 +11,11 @@ import numpy as np
 
 from keras_sgdr._checks import invalid
 from keras_sgdr._model_state import optimizers_held, optimizers_in, value_of, variables_restored
+from keras_sgdr.callbacks.step.groups import Multipliers, RateGroups, groups_of
+from keras_sgdr.callbacks.step.rate_table import RateOfGroups
+from keras_sgdr.callbacks.step.slots import Slot, is_complete
+from keras_sgdr.range_test.copies import Copies, within
+from keras_sgdr.schedules.exact import FloatArray, check_precision
 
 __all__ = ["SweptOptimizer", "optimizers_replaced"]
 
@@ -27,7 +32,7 @@ class SweptOptimizer:
     """
 
     def __init__(self, copy: Any, others: dict[str, Any]) -> None:
-        self._optimizers = [*_within(copy), copy]  # From the innermost on.
+        self._optimizers = [*within(copy), copy]  # From the innermost on.
         self._others = others
         self._counts = {id(each): _count(each) for each in (*self._optimizers, *others.values())}
 
@@ -42,6 +47,8 @@ class SweptOptimizer:
     def check_rate(self, rate: float) -> None:
         """Raise a `ValueError` unless an optimizer reads the rate that was set."""
         for optimizer in self._optimizers:
+            if not hasattr(optimizer, "learning_rate"):
+                continue  # A `MultiOptimizer`, and loss scaling around one.
             applied = keras.ops.convert_to_numpy(optimizer.learning_rate)
             rule = "An optimizer must keep the learning rate that `find_learning_rate` sets for an update."
             received = f"{type(optimizer).__name__} with learning_rate={applied}, set to {rate}"
@@ -65,17 +72,38 @@ class SweptOptimizer:
         return _count(optimizer) != self._counts[id(optimizer)]
 
 
+class _GroupRates(RateOfGroups):
+    """In place of the learning rate of a copy: for each group of its variables what is set, times its multiplier."""
+
+    def __init__(self, optimizer: Any, groups: RateGroups) -> None:
+        super().__init__(optimizer._learning_rate, groups.shape)
+        # One of the optimizer's: JAX compiles the values of all others into the step.
+        shape = (len(groups.shape.multipliers),)
+        self._rates = optimizer.add_variable(shape, dtype=self.variable.dtype, name="rates")
+
+    def __call__(self) -> Any:
+        return keras.ops.convert_to_tensor(self._rates)[self._row]
+
+    def assign(self, rate: float) -> None:
+        """Called by `optimizer.learning_rate = rate`."""
+        self._rates.assign(self.multiples(np.asarray(rate)))
+
+
 @contextlib.contextmanager
-def optimizers_replaced(model: Any, optimizer: Any, rate: float) -> Iterator[SweptOptimizer]:
+def optimizers_replaced(
+    model: Any, optimizer: Any, rates: FloatArray, multipliers: Multipliers | None
+) -> Iterator[SweptOptimizer]:
     """Let the model train with copies of its optimizers, then put back its own, and all variables.
 
     Args:
         model: A built model.
         optimizer: Which of its optimizers is to be swept; None for `model.optimizer`.
-        rate: Rate to begin the sweep with.
+        rates: Of the sweep.
+        multipliers: Of the rates of groups of variables.
 
     Raises:
-        ValueError: If the model is not compiled, does not hold the optimizer, or one cannot be copied.
+        ValueError: If the model is not compiled, does not hold the optimizer, or one cannot be copied or has no such
+            rates or groups.
     """
     if optimizer is None and getattr(model, "optimizer", None) is None:
         raise invalid(
@@ -92,28 +120,33 @@ def optimizers_replaced(model: Any, optimizer: Any, rate: float) -> Iterator[Swe
         for owner, name, value in attributes
         for place, each in optimizers_in(value, f"{'model' if owner is model else owner.name}.{name}")
     }
-    if not any(each is swept for each in originals.values()):
+    if not any(each is swept for original in originals.values() for each in (original, *within(original))):
         raise invalid(
             "`optimizer` must be one that the model holds: its own, or in an attribute.",
             f"{type(swept).__name__}, with a model that holds {', '.join(originals) or 'none'}",
             "Pass the very object, such as optimizer=model.generator_optimizer.",
         )
-    copies: dict[int, tuple[Any, Any]] = {}  # Original and copy, by the original's id.
+    copies = Copies()
     strategy = getattr(model, "distribute_strategy", None)
-    with strategy.scope() if strategy is not None else contextlib.nullcontext():
-        for each in (swept, *originals.values()):  # The swept one first: what it holds is swept too.
-            _copy(each, rate if each is swept else None, copies)
-        _copy_states(model, copies)
-    others = {place: copies[id(each)][1] for place, each in originals.items() if each is not swept}
-    # The originals' variables too: after a moving average has been put into the weights they share arrays on JAX,
-    # which the compiled step frees.
-    variables = [variable for original, _ in copies.values() for variable in original.variables]
-    with variables_restored(model, *model.metrics_variables, *variables):
+    with contextlib.ExitStack() as stack:
+        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+            copy = copies.of(swept, float(rates[0]))  # First: what it holds is swept too.
+            for each in originals.values():
+                copies.of(each)
+            copies.take_states(model)
+            if swept is getattr(model, "optimizer", None) and not copy.built and is_complete(model):
+                copy.build(model.trainable_variables)
+            _set_up(copy, model, rates, multipliers, stack)
+        others = {place: copies.of(each) for place, each in originals.items() if each is not swept}
+        # The originals' variables too: after a moving average has been put into the weights they share arrays on JAX,
+        # which the compiled step frees.
+        variables = [variable for original, _ in copies.pairs.values() for variable in original.variables]
+        stack.enter_context(variables_restored(model, *model.metrics_variables, *variables))
         try:
             for owner, name, value in attributes:
-                vars(owner)[name] = _with_copies(value, copies)
+                vars(owner)[name] = copies.put_into(value)
             model.train_function = None
-            yield SweptOptimizer(copies[id(swept)][1], others)
+            yield SweptOptimizer(copy, others)
         finally:
             for owner, name, value in attributes:
                 vars(owner)[name] = value
@@ -121,64 +154,31 @@ def optimizers_replaced(model: Any, optimizer: Any, rate: float) -> Iterator[Swe
             model.reset_metrics()  # Those too that training has created.
 
 
-def _copy(optimizer: Any, rate: float | None, copies: dict[int, tuple[Any, Any]]) -> Any:
-    """An optimizer with the same settings and a float rate, or its own rate for None; `AdamWR` without its decay."""
-    if id(optimizer) in copies:
-        return copies[id(optimizer)][1]
-    if hasattr(optimizer, "optimizers"):
+def _set_up(
+    copy: Any, model: Any, rates: FloatArray, multipliers: Multipliers | None, stack: contextlib.ExitStack
+) -> None:
+    """Require that the rates can be set, and let groups of variables have theirs."""
+    optimizers = [*within(copy), copy]
+    if not any(hasattr(each, "learning_rate") for each in optimizers):
         raise invalid(
-            "`find_learning_rate` sweeps the one rate of one optimizer.",
-            type(optimizer).__name__,
-            "Compile with a single optimizer for the test.",
+            "`find_learning_rate` must find the optimizers that a `MultiOptimizer` chooses by a function, which it "
+            "does once it is built.",
+            f"{copy.name!r}, not built",
+            "Begin the model with a `keras.Input`, or call the optimizer's `build(...)`.",
         )
-    held = optimizers_held(optimizer)
-    for value in held.values():
-        for _, inner in optimizers_in(value):
-            _copy(inner, rate, copies)
-    inside = {name: _with_copies(value, copies) for name, value in held.items()}
-    try:
-        copy = _from_config(optimizer, rate, inside)
-    except Exception as error:
-        raise invalid(
-            "`find_learning_rate` trains with copies of the optimizers, made from their configurations.",
-            f"{type(optimizer).__name__}, of which {type(error).__name__}: {error}",
-            "Let its `get_config` return all arguments of its `__init__`.",
-        ) from error
-    vars(copy).update(inside)
-    # Set by `exclude_from_weight_decay`, and not part of the configuration.
-    excluded = {name: value for name, value in vars(optimizer).items() if name.startswith("_exclude_from_weight_decay")}
-    vars(copy).update(excluded)
-    copies[id(optimizer)] = optimizer, copy
-    return copy
-
-
-def _from_config(optimizer: Any, rate: float | None, inside: dict[str, Any]) -> Any:
-    """A new optimizer from a configuration, and copies of those that it holds by the attributes that hold them."""
-    config = optimizer.get_config()
-    own = getattr(optimizer, "_learning_rate", None)
-    if "learning_rate" in config:
-        setting = float(value_of(own)) if isinstance(own, keras.Variable) else own
-        config["learning_rate"] = setting if rate is None else rate
-    if rate is not None and "lambda_norm" in config:
-        config["lambda_norm"] = 0.0  # Of `AdamWR`: normalised by the length of a cycle, and there is none.
-    arguments = {name.lstrip("_"): value for name, value in inside.items()}
-    if inside and arguments.keys() <= config.keys():
-        # Not from their own configurations, which need classes that are registered.
-        return type(optimizer)(**{**config, **arguments})
-    return type(optimizer).from_config(config)
-
-
-def _copy_states(model: Any, copies: dict[int, tuple[Any, Any]]) -> None:
-    """Build the copies whose originals are built, and give them their variables' values but for the rates."""
-    # A schedule is not among an optimizer's variables; so neither is counted where the copy has a float.
-    rates = {id(getattr(each, "_learning_rate", None)) for pair in copies.values() for each in pair}
-    for original, copy in reversed(copies.values()):  # From the outermost on, which builds those inside.
-        if original.built:
-            if not copy.built:
-                copy.build(getattr(original, "_trainable_variables", None) or model.trainable_variables)
-            ours, theirs = ([v for v in each.variables if id(v) not in rates] for each in (copy, original))
-            for target, source in zip(ours, theirs, strict=True):
-                target.assign(value_of(source))
+    slots = [
+        Slot(each, copy, number, "learning_rate", each._learning_rate)
+        for number, each in enumerate(optimizers)
+        if isinstance(each._learning_rate, keras.Variable)
+    ]
+    groups = [None] * len(slots) if multipliers is None else groups_of(multipliers, slots, model)
+    for slot, of_slot in zip(slots, groups, strict=True):
+        for multiplier in of_slot.shape.multipliers if of_slot else (1.0,):
+            check_precision(multiplier * rates, keras.backend.standardize_dtype(slot.variable.dtype))
+        if of_slot:
+            group_rates = _GroupRates(slot.optimizer, of_slot)
+            slot.set(group_rates)
+            stack.enter_context(of_slot.followed(group_rates))
 
 
 def _count(optimizer: Any) -> int:
@@ -192,20 +192,3 @@ def _models(model: Any) -> Iterator[Any]:
     for layer in getattr(model, "layers", ()):
         if isinstance(layer, keras.Model):
             yield from _models(layer)
-
-
-def _within(optimizer: Any) -> Iterator[Any]:
-    """The optimizers that one holds, from the innermost on."""
-    for value in optimizers_held(optimizer).values():
-        for _, inner in optimizers_in(value):
-            yield from _within(inner)
-            yield inner
-
-
-def _with_copies(value: Any, copies: dict[int, tuple[Any, Any]]) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_copies(part, copies) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        parts = [_with_copies(part, copies) for part in value]
-        return parts if isinstance(value, list) else tuple(parts)
-    return copies[id(value)][1] if id(value) in copies else value

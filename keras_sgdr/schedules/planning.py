@@ -9,13 +9,14 @@ in exact fractions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from keras_sgdr._checks import integer, require
 from keras_sgdr.schedules.exact import MOST_UPDATES, Epochs, check_fraction, to_fraction
 from keras_sgdr.schedules.grid import Boundaries
 
-__all__ = ["HEADINGS", "cells", "first_length", "propose", "written"]
+__all__ = ["first_length", "listed", "propose", "row", "table", "written"]
 
 # The paper's factors, proposed always, in this order; then others, proposed where all their cycles end on whole epochs.
 PAPER = (Fraction(2), Fraction(1))
@@ -27,8 +28,11 @@ SENSIBLE = range(1, 9)
 SHORTEST = Fraction(1, 1000)
 MOST_CYCLES = 10_000  # Of a proposal.
 
-HEADINGS = ("T_0", "T_mult", "cycles", "ends after epoch", "whole epochs")
-_ENDS_IN_A_ROW = 8
+_HEADINGS = ("T_0", "T_mult", "cycles", "ends after epoch", "whole epochs")
+_ORDER = "Order: whole epochs first, then T_mult (2, 1, others), then the fewest cycles."
+_SHORT = "T_0 below 1"
+_OF_SHORT = "Cycles shorter than an epoch end without a validation: take fewer of them."
+_LONGEST = 39  # Letters of a list of ends, so that the table fits a terminal.
 
 
 def propose(epochs: int, n_cycles: int | None = None, warmup: Epochs = 0.0) -> list[Boundaries]:
@@ -72,16 +76,33 @@ def first_length(budget: Fraction, n_cycles: int, T_mult: Fraction, least: Fract
     return budget / total if total * least <= budget else None
 
 
-def cells(proposal: Boundaries) -> tuple[str, ...]:
-    """A row of a table under `HEADINGS`."""
-    ends = [cycle.end for cycle in proposal.cycles_from(0, 1)]
-    texts = [f"{float(end):.5g}" for end in ends[: _ENDS_IN_A_ROW - 1]]
-    if len(ends) > _ENDS_IN_A_ROW:
-        texts.append("...")
-    if len(ends) >= _ENDS_IN_A_ROW:
-        texts.append(written(ends[-1]))
-    lengths = written(proposal.T_0), written(proposal.T_mult)
-    return *lengths, str(len(ends)), ", ".join(texts), "yes" if _whole(proposal) else ""
+def table(proposals: Sequence[Boundaries]) -> str:
+    """Proposals as they print, with what is to be said of them."""
+    rows = [_HEADINGS, *map(row, proposals)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
+    if len({proposal.n_cycles for proposal in proposals}) > 1:
+        lines.append(_ORDER)
+    if any(cells[-1] == _SHORT for cells in rows):
+        lines.append(_OF_SHORT)
+    return "\n".join(lines)
+
+
+def row(proposal: Boundaries) -> tuple[str, ...]:
+    """Its row of the table: lengths are exact, and so fractions; ends are rounded."""
+    ends = [float(cycle.end) for cycle in proposal.cycles_from(0, 1)]
+    remark = "yes" if _whole(proposal) else _SHORT if proposal.T_0 < 1 else ""
+    return str(proposal.T_0), str(proposal.T_mult), str(len(ends)), listed(ends), remark
+
+
+def listed(ends: Sequence[float]) -> str:
+    """Ends of cycles in a line; of many the first and the last."""
+    texts = [str(int(end)) if end == int(end) else f"{end:.5g}" for end in ends]
+    line = ", ".join(texts)
+    if len(line) <= _LONGEST:
+        return line
+    last = f", ..., {texts[-1]}"
+    return line[: line.rindex(", ", 0, _LONGEST - len(last) + 2)] + last
 
 
 def written(value: Fraction) -> str:

@@ -288,10 +288,8 @@ class Plan(tuple[WarmRestarts, ...]):
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """The table's rows, under `planning.HEADINGS`."""
-        return [planning.cells(schedule._boundaries) for schedule in self]
+        """The table's rows: `T_0`, `T_mult`, the number of cycles, their ends, and whether these are whole epochs."""
+        return [planning.row(schedule._boundaries) for schedule in self]
 
     def __str__(self) -> str:
-        rows = [planning.HEADINGS, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return planning.table([schedule._boundaries for schedule in self])

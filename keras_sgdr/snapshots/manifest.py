@@ -71,16 +71,34 @@ class Manifest:
         path = absolute("directory", directory) / MANIFEST
         try:
             return cls.from_text(path.parent, path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SnapshotError(
                 f"A folder of snapshots has a `{MANIFEST}`. Received: {str(path.parent)!r}, which has none. "
                 "Pass the folder that a `SnapshotCheckpoint` wrote."
             ) from None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise SnapshotError(
-                f"The manifest of the snapshots must be as it was written. Received: {str(path)!r}, damaged: {error}. "
-                "Restore it from a copy."
+                f"The manifest of the snapshots must be as it was written. Received: {str(path)!r}, damaged: "
+                f"{str(error).rstrip('.')}. Restore it from a copy."
             ) from error
+
+    @classmethod
+    def of_folder(cls, directory: Path) -> Self:
+        """Read the manifest of a folder; a new one where it has none.
+
+        Raises:
+            ValueError: If there are snapshots that no manifest lists.
+            SnapshotError: If it is damaged.
+        """
+        if (directory / MANIFEST).exists():
+            return cls.read(directory)
+        if any(directory.glob(FILES)):
+            raise invalid(
+                f"A folder of snapshots has its `{MANIFEST}`.",
+                f"directory={str(directory)!r}, which has snapshots and no manifest",
+                "Pass another folder.",
+            )
+        return cls(directory)
 
     @classmethod
     def from_text(cls, directory: Path, text: str) -> Self:
@@ -112,12 +130,13 @@ class Manifest:
         text = self.text
         _write(self.directory / MANIFEST, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
-    def add(self, snapshot: Snapshot, save: Callable[[str], object]) -> Snapshot:
+    def add(self, snapshot: Snapshot, save: Callable[[str], object], replaced: Sequence[Snapshot] = ()) -> Snapshot:
         """Save the weights of a snapshot and list it, in place of an earlier one of the same cycle.
 
         Args:
             snapshot: All of it but the `sha256`.
             save: Writes the weights to the path that it is given.
+            replaced: Others in whose place it is listed.
 
         Returns:
             The snapshot as it is listed.
@@ -128,12 +147,13 @@ class Manifest:
         path = self.directory / snapshot.file
         _write(path, lambda unfinished: save(str(unfinished)))
         snapshot = replace(snapshot, sha256=sha256(path))
-        self.amend(snapshot)
+        self.amend(snapshot, replaced)
         return snapshot
 
-    def amend(self, snapshot: Snapshot) -> None:
-        """List a snapshot, whose file is whole, in place of the one of the same cycle."""
-        self._list([*(listed for listed in self.snapshots if listed.cycle != snapshot.cycle), snapshot])
+    def amend(self, snapshot: Snapshot, replaced: Sequence[Snapshot] = ()) -> None:
+        """List a snapshot, whose file is whole, in place of the one of the same cycle, and of others."""
+        others = (each for each in self.snapshots if each.cycle != snapshot.cycle and each not in replaced)
+        self._list([*others, snapshot])
 
     def keep(self, snapshots: Sequence[Snapshot]) -> None:
         """Remove the other snapshots."""
@@ -218,8 +238,8 @@ class Manifest:
             raise invalid(
                 "`monitor` must be a metric of the snapshots.",
                 f"monitor={self.monitor!r}, which none has",
-                "Set the manifest's `monitor`, as `SnapshotCheckpoint(monitor=...)` does, to one of: "
-                f"{', '.join(names) or 'none was recorded'}.",
+                "For one that begins with val_ pass `validation_data` to `fit`; or set the `monitor` of "
+                f"`SnapshotCheckpoint`, or of the manifest, to one that there is: {', '.join(names) or 'none'}.",
             )
         sign = -1 if higher_is_better(self.monitor, self.mode) else 1
 

@@ -5,7 +5,6 @@ Anything but a classifier of one output is scored by the losses and metrics of i
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_sgdr._checks import invalid, one_of, require
-from keras_sgdr._text import WIDTH, aligned
+from keras_sgdr._text import aligned
 
 __all__ = ["Array", "Measured", "Mode", "Report", "Scores", "are_whole", "higher_is_better", "probabilities", "scores"]
 
@@ -62,21 +61,21 @@ class Report:
     disagreement: Array | Any
 
     def __str__(self) -> str:
-        names = [*(f"cycle {cycle}" for cycle in self.cycles), "ensemble"]
-        rows = [*self.members, self.ensemble]
+        cycles, rows = [f"cycle {cycle}" for cycle in self.cycles], [*self.members, self.ensemble]
         if self.disagreement is None:
-            cells = [[name, *map(_cell, row.values())] for name, row in zip(names, rows, strict=True)]
-            return aligned([["", *rows[0]], *cells])
-        disagreement = [*(" ".join(f"{share:.3f}" for share in row) for row in self.disagreement), ""]
-        lines = [f"{'':<10}{'loss':>9}{'accuracy':>10}{'calibration error':>19}  disagrees with"]
-        for name, score, shares in zip(names, rows, disagreement, strict=True):
-            line = f"{name:<10}{score.loss:>9.4f}{score.accuracy:>10.4f}{score.calibration_error:>19.4f}"
-            # The shares of many members take several lines.
-            lines.append(
-                textwrap.fill(shares, WIDTH, initial_indent=f"{line}  ", subsequent_indent=" " * (len(line) + 2))
-                or line
-            )
-        return "\n".join(lines)
+            headings, cells = [*self.ensemble], [[_cell(value) for value in row.values()] for row in rows]
+        else:
+            headings = [name.replace("_", " ") for name in Scores._fields]
+            cells = [[f"{score:.4f}" for score in row] for row in rows]
+        table = _table(headings, [*cycles, "ensemble"], cells)
+        if self.disagreement is None or len(cycles) == 1:
+            return table
+        shares = _table(cycles, cycles, [[f"{share:.3f}" for share in row] for row in self.disagreement])
+        return f"{table}\n\nShare of samples that two members put into different classes:\n{shares}"
+
+
+def _table(headings: list[str], names: list[str], cells: list[list[str]]) -> str:
+    return aligned([["", *headings], *([name, *row] for name, row in zip(names, cells, strict=True))])
 
 
 def _cell(value: Any) -> str:

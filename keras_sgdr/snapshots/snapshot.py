@@ -18,9 +18,9 @@ class SnapshotError(ValueError):
     """A snapshot or a manifest is missing, damaged, changed or cannot be written; the message names the file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
-    """An entry of the manifest: the weights at the end of a cycle.
+    """An entry of the manifest: the weights at the end of a cycle. Prints without the digests.
 
     Attributes:
         cycle: Number of the cycle, from 1.
@@ -69,7 +69,11 @@ class Snapshot:
             and isinstance(self.measured, bool)
         )
         if not valid:
-            raise ValueError(f"not a snapshot: {self!r}")
+            raise ValueError(f"not a snapshot: {asdict(self)}")
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in {"rate": self.rate, **self.metrics}.items())
+        return f"<Snapshot of cycle {self.cycle}, epoch {self.epoch:g}: {values}, in {self.file}>"
 
     def to_json(self) -> dict[str, Any]:
         """The snapshot as JSON can hold it."""

@@ -199,7 +199,7 @@ def test_report(folder: Path, model: Any, logits: list[Array], restored: None) -
     classes = np.array([probabilities.argmax(1) for probabilities in members])
     np.testing.assert_array_equal(report.disagreement, (classes[:, None] != classes[None]).mean(-1))
     assert report.cycles == [1, 2, 3, 4]
-    assert [line.split()[0] for line in str(report).splitlines()] == ["loss", *["cycle"] * 4, "ensemble"]
+    assert [line.split()[0] for line in str(report).splitlines()[:6]] == ["loss", *["cycle"] * 4, "ensemble"]
 
 
 def test_the_best_member_scores_as_keras_evaluates_it(folder: Path, model: Any) -> None:

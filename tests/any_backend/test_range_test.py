@@ -124,12 +124,41 @@ def test_suggestions_of_a_known_curve() -> None:
     assert 0.05 < 10 * noisy.suggested_tenth < 0.5
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_noise_alone_suggests_nothing(seed: int) -> None:
-    noise = np.random.default_rng(seed).normal(size=100)
-    result = losses_of(lambda rate: 10 + noise)
-    assert (result.suggested, result.suggested_tenth, result.stopped) == (None, None, "end")
-    assert "The loss did not fall: nothing to suggest." in str(result)
+SEEDS = range(40)
+
+
+def noise(seed: int) -> Array:
+    return np.random.default_rng(seed).normal(size=100)
+
+
+def test_a_fall_is_not_sought_in_the_noise_before_it() -> None:
+    """The loss is flat for three of seven decades, and one batch's noise is two thirds of the fall."""
+
+    def curve(rate: Array) -> Array:
+        return 2.3 - 0.15 * np.tanh(2 * np.log10(rate / 1e-2))
+
+    def suggested(seed: int) -> float | None:
+        return losses_of(lambda rate: curve(rate) + 0.2 * noise(seed)).suggested
+
+    found = [suggested(seed) for seed in SEEDS]
+    rates = np.array([rate for rate in found if rate is not None])
+    # It is found in most sweeps, never far from it. (The steepest of all slopes is below 1e-4 in 9 of 40.)
+    assert len(rates) > 0.7 * len(SEEDS)
+    assert np.min(rates) > 1e-3
+    assert 3e-3 < np.median(rates) < 3e-2
+
+
+def test_noise_alone_suggests_nothing() -> None:
+    def of_noise(seed: int) -> RangeTest:
+        return losses_of(lambda rate: 10 + noise(seed))
+
+    results = [of_noise(seed) for seed in SEEDS]
+    # The bound of three standard errors is that of one point's fall, and the lowest is one of several.
+    suggesting = [result for result in results if result.suggested is not None]
+    assert len(suggesting) <= 1
+    assert all((result.suggested is None) == (result.suggested_tenth is None) for result in results)
+    assert (results[0].suggested, results[0].stopped) == (None, "end")
+    assert "The loss did not fall by more than its noise: nothing to suggest." in str(results[0])
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:
@@ -164,8 +193,9 @@ def test_summary() -> None:
     result = losses_of(lambda rate: 5 - np.log10(rate))
     assert str(result).splitlines() == [
         "Learning rate range test: 100 updates, from 1e-05 to 10, where the sweep ended.",
-        f"  eta_max={result.suggested:.2g}  where the loss falls steepest",
-        f"  eta_max={result.suggested_tenth:.2g}  a tenth of the rate of the lowest loss",
+        "Two values of eta_max:",
+        f"  suggested        {result.suggested:<8.2g} where the loss falls steepest",
+        f"  suggested_tenth  {result.suggested_tenth:<8.2g} a tenth of the rate of the lowest loss: steadier",
         "The loss did not diverge: sweep to a higher rate to see where it does.",
     ]
 
@@ -354,14 +384,10 @@ def test_data_that_cannot_be_used() -> None:
     assert_equal(state(model)[: len(before)], before)
 
 
-def test_models_that_cannot_be_tested() -> None:
+def test_a_model_that_is_not_compiled() -> None:
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)], name="plain")
     with pytest.raises(ValueError, match=r"must be compiled\. Received: model='plain' without an optimizer\. Call"):
         find_learning_rate(plain, samples())
-    first, second = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2)
-    several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(first, {".*bias": second}))
-    with pytest.raises(ValueError, match=r"one rate of one optimizer\. Received: MultiOptimizer\. Compile with a"):
-        find_learning_rate(network(several), samples())
 
 
 # Which optimizer

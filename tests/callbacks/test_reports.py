@@ -49,7 +49,7 @@ class TestCycles:
         assert (row["index"], row["first_epoch"], row["last_epoch"], row["complete"]) == (1, 2, 2, True)
         assert row["first_rate"] == pytest.approx(0.05, rel=1e-15)  # Half a cycle, but for the rounding of the cosine.
 
-    @pytest.mark.filterwarnings("ignore:.*mid-cycle:UserWarning")
+    @pytest.mark.filterwarnings("ignore:.*mid-cycle:UserWarning", "ignore:Early stopping must outwait:UserWarning")
     def test_early_stopping_leaves_a_cycle_incomplete(self) -> None:
         callback = sgdr()
         stop = keras.callbacks.EarlyStopping(monitor="loss", patience=1, mode="max")
@@ -73,6 +73,10 @@ class TestCycles:
         rates = WarmRestarts(1.5, 1, 0.1).learning_rates(3, 4)
         assert [row["first_rate"] for row in callback.cycles] == [rates[0], rates[6]] == [0.1, 0.1]
         assert [row["last_rate"] for row in callback.cycles] == [rates[5], rates[11]]
+        # What was measured at the end of the second epoch is of the second cycle.
+        assert ["loss" in row for row in callback.cycles] == [False, True]
+        first, second = str(callback.cycles).splitlines()[1:]
+        assert len(first.split()) < len(second.split())
 
     @pytest.mark.parametrize("T_0", [Fraction(1, 2), Fraction(1, 3), Fraction(1, 7), Fraction(2, 7), Fraction(7, 10)])
     def test_fractions_are_complete_at_their_ends(self, T_0: Fraction) -> None:
@@ -81,10 +85,14 @@ class TestCycles:
         history = train(small_model("sgd"), callback, epochs=epochs)
         rows = callback.cycles
         # Of cycles shorter than an update only those that have one are rows.
-        updates = {int(Fraction(update, 3) / T_0) for update in range(3 * epochs)}
-        assert [row["index"] for row in rows] == sorted(updates)
+        updates = [int(Fraction(update, 3) / T_0) for update in range(3 * epochs)]
+        assert [row["index"] for row in rows] == sorted(set(updates))
         assert all(row["complete"] for row in rows)
-        assert [row["loss"] for row in rows] == [history.history["loss"][row["last_epoch"]] for row in rows]
+        # Those whose last update is an epoch's last have its metrics.
+        last, following = updates[2::3], [*updates[3::3], None]
+        losses = zip(last, history.history["loss"], following, strict=True)
+        ended = {cycle: loss for cycle, loss, after in losses if cycle != after}
+        assert {row["index"]: row["loss"] for row in rows if "loss" in row} == ended
 
     def test_warmup_is_a_row_of_its_own(self) -> None:
         callback = sgdr(warmup=1)
@@ -92,6 +100,11 @@ class TestCycles:
         rows = [(row["index"], row["first_epoch"], row["length"], row["complete"]) for row in callback.cycles]
         assert rows == [(-1, 0, None, False), (0, 1, 1, True)]
         assert callback.cycles[0]["first_rate"] == 0
+
+    def test_updates_after_the_last_cycle_are_no_warmup(self) -> None:
+        callback = sgdr(warmup=1, cycle_limit=1)
+        fit(probe(), callback, epochs=3)
+        assert [line.split()[0] for line in str(callback.cycles).splitlines()] == ["cycle", "warmup", "1", "none"]
 
     def test_second_fit_begins_a_new_list(self) -> None:
         model, callback = probe(), sgdr()

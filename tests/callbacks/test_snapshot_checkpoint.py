@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ from keras_sgdr.callbacks import SnapshotCheckpoint
 from keras_sgdr.snapshots import Manifest, SnapshotError
 from tests.support.probe import Raise, sgdr
 from tests.support.small_model import assert_equal, small_data, small_model, train, values
-from tests.support.snapshots import Judge, loaded, warned
+from tests.support.snapshots import At, Judge, loaded, warned, whole_files
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_rate_held_through_the_epoch_ends_its_cycles_with_epochs(tmp_path: Path) -> None:
@@ -78,6 +84,38 @@ def test_another_run_is_refused_before_it_trains(tmp_path: Path) -> None:
         train(model, SGDR(1, 1), SnapshotCheckpoint(tmp_path, resume=True))
     assert_equal(values(model.weights), weights)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("saved_before", [False, True])
+def test_a_run_from_the_first_epoch_replaces_another_as_a_whole(tmp_path: Path, saved_before: bool) -> None:
+    """As a script with `BackupAndRestore` that is run again after its training came to its end."""
+    train(small_model(keras.optimizers.SGD(0.1)), SGDR(1, 1), SnapshotCheckpoint(tmp_path), epochs=3)
+    before = [loaded(Manifest.read(tmp_path), cycle) for cycle in range(3)]
+    # Stopped before the first snapshot, or after it: no folder has snapshots of both.
+    stop = At("on_epoch_begin", 1 if saved_before else 0, interrupt)
+    message = (
+        r"With `resume=True` the folder is that of the run that goes on\. Received: a run from its first epoch, while "
+        r"'.*' has snapshots of one up to epoch 3, which its first snapshot will replace\. To keep them, stop it"
+    )
+    rerun = small_model(keras.optimizers.SGD(0.1))
+    with warnings.catch_warnings(record=True) as caught, contextlib.suppress(KeyboardInterrupt):
+        warnings.filterwarnings("always", category=UserWarning)
+        train(rerun, SGDR(1, 1), SnapshotCheckpoint(tmp_path, resume=True), stop, epochs=3)
+    assert [bool(re.match(message, str(each.message))) for each in caught] == [True]
+    manifest = Manifest.read(tmp_path)
+    assert [each.cycle for each in manifest.snapshots] == ([1] if saved_before else [1, 2, 3])
+    assert whole_files(tmp_path) == sorted(path.name for path in tmp_path.glob("*.h5"))
+    for number, weights in enumerate([values(rerun.weights)] if saved_before else before):
+        assert_equal(loaded(manifest, number), weights)
+
+
+def test_a_run_that_was_stopped_in_its_first_epoch_is_run_again_without_a_word(tmp_path: Path) -> None:
+    stop = keras.callbacks.LambdaCallback(on_test_begin=lambda logs: interrupt())
+    for stops, cycles in (([stop], 2), ([], 3)):
+        callbacks = [SGDR("1/3", 1), SnapshotCheckpoint(tmp_path, resume=True), *stops]
+        with contextlib.suppress(KeyboardInterrupt):
+            train(small_model(keras.optimizers.SGD(0.1)), *callbacks, epochs=1, validation_data=small_data())
+        assert len(Manifest.read(tmp_path).snapshots) == cycles
 
 
 def test_a_run_that_saved_nothing_does_not_block_the_folder(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_snapshot_that_is_replaced_is_kept_until_the_new_one_is_whole(tmp_path
     assert_equal(loaded(Manifest.read(tmp_path), 1), before)
 
 
+@pytest.mark.filterwarnings("ignore:With `resume=True` the folder is that of:UserWarning")
 def test_a_cycle_that_is_run_again_and_again_has_one_file(tmp_path: Path) -> None:
     for _ in range(3):
         train(model(), SGDR(1, 1), SnapshotCheckpoint(tmp_path, resume=True), epochs=2)

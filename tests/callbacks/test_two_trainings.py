@@ -57,6 +57,7 @@ def test_two_of_one_fit_are_refused(tmp_path: Path) -> None:
         train(model(), SGDR(1, 1), SnapshotCheckpoint(tmp_path), SnapshotCheckpoint(tmp_path, resume=True))
 
 
+@pytest.mark.filterwarnings("ignore:With `resume=True` the folder is that of:UserWarning")
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_begin", "on_epoch_end"])
 @pytest.mark.parametrize("same", [True, False])
 def test_a_fit_that_was_left_by_an_exception_makes_way_for_the_next(tmp_path: Path, hook: str, same: bool) -> None:

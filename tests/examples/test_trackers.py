@@ -202,6 +202,7 @@ def test_a_folder_for_all_trials_is_refused_and_keras_tuner_goes_on(
 
 @of_keras_tuner
 # Of one that is interrupted in its first trial, KerasTuner has stored nothing.
+@pytest.mark.filterwarnings("ignore:With `resume=True` the folder is that of:UserWarning")
 @pytest.mark.parametrize(("interrupted", "overwrite"), [("0", True), ("1", False)])
 def test_a_trial_of_keras_tuner_that_is_run_again_has_whole_snapshots(
     interrupted: str, overwrite: bool, tmp_path: Path, data: Any

@@ -95,7 +95,31 @@ def test_table() -> None:
         "20/3  2       4       6.6667, 20, 46.667, 100"
     )
     # Of many ends the first and the last.
-    assert "30   1       40      30, 60, 90, 120, 150, 180, 210, ..., 1200" in str(WarmRestarts.plan(1200, 40))
+    assert "30   1       40      30, 60, 90, 120, 150, 180, ..., 1200" in str(WarmRestarts.plan(1200, 40))
+    # Lengths are exact, in fractions all of them.
+    assert [row[:2] for row in WarmRestarts.plan(65, 4).rows] == [("8", "3/2"), ("13/3", "2"), ("65/4", "1")]
+
+
+def test_order_is_said_where_numbers_of_cycles_differ() -> None:
+    order = "Order: whole epochs first, then T_mult (2, 1, others), then the fewest cycles."
+    assert str(WarmRestarts.plan(70)).splitlines()[-1] == order
+    assert "Order" not in str(WarmRestarts.plan(70, 3))
+
+
+def test_cycles_shorter_than_an_epoch_have_a_remark() -> None:
+    *_, first, second, remark = str(WarmRestarts.plan(20, 5)).splitlines()
+    assert (first.split()[0], second) == (
+        "4",
+        "20/31  2       5       0.64516, 1.9355, 4.5161, 9.6774, 20  T_0 below 1",
+    )
+    assert remark == "Cycles shorter than an epoch end without a validation: take fewer of them."
+    assert "below 1" not in str(WarmRestarts.plan(20, 3))
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 71, 200, 9999])
+@pytest.mark.parametrize("n_cycles", [None, 8, 40])
+def test_table_fits_80_columns(epochs: int, n_cycles: int | None) -> None:
+    assert max(map(len, str(WarmRestarts.plan(epochs, n_cycles)).splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

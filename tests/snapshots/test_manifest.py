@@ -40,6 +40,14 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert all(read.path(snapshot).is_file() for snapshot in read.snapshots)
 
 
+def test_a_snapshot_prints_what_a_person_reads() -> None:
+    metrics = {"loss": 0.123456, "val_loss": math.nan, "hits": 3}
+    file = "cycle-005_epoch-0020.weights.h5"
+    snapshot = Snapshot(5, 20.0, 320, 6.022718974137975e-05, metrics, file, 64 * "f", "3.15.1", "dec9a67978ab8767")
+    read = "cycle 5, epoch 20: rate 6.023e-05, loss 0.1235, val_loss nan, hits 3, in cycle-005_epoch-0020.weights.h5"
+    assert str({"last": snapshot}) == f"{{'last': <Snapshot of {read}>}}"
+
+
 def test_numbers_that_json_has_not_are_read_as_nan(manifest: Manifest) -> None:
     assert "NaN" not in (manifest.directory / MANIFEST).read_text()
     assert math.isnan(Manifest.read(manifest.directory).snapshots[-1].metrics["val_loss"])

@@ -31,6 +31,26 @@ def test_a_report_of_many_members_fits_80_columns() -> None:
     assert all(name in " ".join(lines).split() for name in metrics)
 
 
+def test_a_report_says_which_members_disagree() -> None:
+    disagreement = np.array([[0, 0.0625, 0.25], [0.0625, 0, 0.5], [0.25, 0.5, 0]])
+    report = Report([1, 2, 4], [Scores(0.5, 0.75, 0.1)] * 3, Scores(12.25, 0.875, 0.0625), disagreement)
+    assert str(report).splitlines() == [
+        "             loss  accuracy  calibration error",
+        "cycle 1    0.5000    0.7500             0.1000",
+        "cycle 2    0.5000    0.7500             0.1000",
+        "cycle 4    0.5000    0.7500             0.1000",
+        "ensemble  12.2500    0.8750             0.0625",
+        "",
+        "Share of samples that two members put into different classes:",
+        "         cycle 1  cycle 2  cycle 4",
+        "cycle 1    0.000    0.062    0.250",
+        "cycle 2    0.062    0.000    0.500",
+        "cycle 4    0.250    0.500    0.000",
+    ]
+    alone = Report([2], [Scores(0.5, 0.75, 0.1)], Scores(0.5, 0.75, 0.1), np.zeros((1, 1)))
+    assert [line.split()[0] for line in str(alone).splitlines()] == ["loss", "cycle", "ensemble"]
+
+
 def test_calibration_is_judged_by_the_bin() -> None:
     # Three of four right at a confidence of .75 is as it should be.
     outputs = np.array([[0.75, 0.25]] * 4)

@@ -65,12 +65,16 @@ def probe(optimizer: Any = None, *, steps: int = STEPS, built: bool = True, **co
     return model
 
 
-def two_probes(optimizer: Any) -> Any:
+def named_probes(names: Sequence[str], optimizer: Any, *, steps: int = STEPS, **compiling: Any) -> Any:
+    """One of several such layers, whose batch `i` moves weight `i` of each."""
     x = keras.Input((1,))
-    y = keras.layers.Add()([Probe(STEPS, name="first")(x), Probe(STEPS, name="second")(x)])
-    model = keras.Model(x, y)
-    model.compile(optimizer, loss=gradient_is_target)
+    model = keras.Model(x, keras.layers.Add()([Probe(steps, name=name)(x) for name in names]))
+    model.compile(optimizer, loss=gradient_is_target, **compiling)
     return model
+
+
+def two_probes(optimizer: Any) -> Any:
+    return named_probes(("first", "second"), optimizer)
 
 
 def data(steps: int = STEPS, batch_size: int = 1, gradients: Sequence[float] | None = None) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from keras import ops
 from keras_sgdr._checks import at_least, invalid, require
 from keras_sgdr._model_state import method_replaced
 from keras_sgdr.callbacks.step.patterns import check_pattern, require_match, with_frozen
-from keras_sgdr.callbacks.step.rate_table import GroupShape, RateTable
+from keras_sgdr.callbacks.step.rate_table import GroupShape, RateOfGroups
 from keras_sgdr.callbacks.step.slots import Slot
 
 __all__ = ["Multipliers", "RateGroups", "check_multipliers", "groups_of"]
@@ -41,14 +41,14 @@ class RateGroups:
         self.names = names
 
     @contextlib.contextmanager
-    def followed(self, table: RateTable) -> Iterator[None]:
-        """Let the optimizer update each group at its own entry of the table, and not at all where that is 0."""
+    def followed(self, rates: RateOfGroups) -> Iterator[None]:
+        """Let the optimizer update each group at its own of the rates that it has, and not at all where that is 0."""
         optimizer = self._optimizer
         update, decay = optimizer._backend_update_step, optimizer._apply_weight_decay
 
         def update_by_groups(grads: Any, variables: Any, _: Any) -> None:
             # What all variables share, such as a product over the updates, is to change once in an update.
-            own = (optimizer._iterations, table.variable)
+            own = (optimizer._iterations, rates.variable)
             shared = [each for each in optimizer.variables if each.shape == () and not any(each is one for one in own)]
             before: list[Any] | None = None
             for row, places in self._split(variables):
@@ -57,7 +57,7 @@ class RateGroups:
                 else:
                     for variable, value in zip(shared, before, strict=True):
                         variable.assign(value)
-                with table.at_row(row):
+                with rates.at_row(row):
                     update([grads[i] for i in places], [variables[i] for i in places], optimizer.learning_rate)
 
         def decay_by_groups(variables: Any) -> None:
@@ -65,7 +65,7 @@ class RateGroups:
                 return
             for row, places in self._split(variables):
                 decayed = [variables[i] for i in places if optimizer._use_weight_decay(variables[i])]
-                with table.at_row(row):
+                with rates.at_row(row):
                     # PyTorch takes no empty list.
                     if decayed:
                         decay(decayed)

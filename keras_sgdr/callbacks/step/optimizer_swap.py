@@ -281,8 +281,8 @@ def _set_by(culprit: str, name: str, value: Any) -> ValueError:
 
 
 def _made(slot: Slot) -> int:
-    """Updates that an optimizer has made, without those that loss scaling has skipped."""
-    return int(ops.convert_to_numpy(slot.optimizer._iterations))
+    """Updates that an optimizer has made, without those that loss scaling has skipped or that it accumulates for."""
+    return int(ops.convert_to_numpy(slot.optimizer._iterations)) // (slot.optimizer.gradient_accumulation_steps or 1)
 
 
 def _plain_config(slot: Slot) -> dict[str, Any]:

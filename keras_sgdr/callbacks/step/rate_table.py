@@ -14,7 +14,7 @@ from keras import ops
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.schedules.exact import FloatArray
 
-__all__ = ["ONE_GROUP", "GroupShape", "RateTable", "cycle_lengths", "look_up", "rate_as_written"]
+__all__ = ["ONE_GROUP", "GroupShape", "RateOfGroups", "RateTable", "cycle_lengths", "look_up", "rate_as_written"]
 
 
 class GroupShape(NamedTuple):
@@ -29,7 +29,36 @@ class GroupShape(NamedTuple):
 ONE_GROUP = GroupShape((1.0,), ())
 
 
-class RateTable:
+class RateOfGroups:
+    """What stands in place of an optimizer's learning rate variable: the rate of one group of its variables at a time.
+
+    Attributes:
+        variable: The learning rate variable.
+        groups: Of the optimizer's variables.
+    """
+
+    def __init__(self, variable: Any, groups: GroupShape) -> None:
+        self.variable = variable
+        self.groups = groups
+        self._row = 0
+
+    @contextlib.contextmanager
+    def at_row(self, row: int) -> Iterator[None]:
+        """Give the rate of a group; otherwise it is that of the first."""
+        self._row = row
+        try:
+            yield
+        finally:
+            self._row = 0
+
+    def multiples(self, rates: FloatArray) -> FloatArray:
+        """The rates of each group, shape `(groups, *rates.shape)`, rounded once to the variable's precision."""
+        with np.errstate(over="ignore"):
+            exact = np.multiply.outer(np.array(self.groups.multipliers), rates)
+            return exact.astype(keras.backend.standardize_dtype(self.variable.dtype))
+
+
+class RateTable(RateOfGroups):
     """What an optimizer has in place of its learning rate variable during `fit`: the entry of the update at hand.
 
     Called without arguments, as Keras calls an optimizer's callable learning rate. Inside the training step it gives a
@@ -55,13 +84,11 @@ class RateTable:
     """
 
     def __init__(self, name: str, variable: Any, counter: Any, size: int, groups: GroupShape = ONE_GROUP) -> None:
+        super().__init__(variable, groups)
         self.name = name
-        self.variable = variable
         self.counter = counter
         # With room for a `fit` of other epochs, which needs no other step then.
         self.size = 1 << max(size, 1023).bit_length()
-        self.groups = groups
-        self._row = 0
         self.owner: Any = None
         self.held: float | None = None
         self.reads: set[str] = set()
@@ -97,15 +124,6 @@ class RateTable:
         place = ops.bitwise_and(count, ops.convert_to_tensor(mask, self.counter.dtype))
         return _at(self.ring, place + ops.convert_to_tensor(first, self.counter.dtype) if first else place)
 
-    @contextlib.contextmanager
-    def at_row(self, row: int) -> Iterator[None]:
-        """Give the entries of a group."""
-        self._row = row
-        try:
-            yield
-        finally:
-            self._row = 0
-
     def detach(self) -> None:
         """Leave the training that it was in. Steps that were compiled with it have the optimizer's own rate then."""
         self.owner = None
@@ -119,10 +137,8 @@ class RateTable:
     def fill(self, entries: FloatArray) -> None:
         """Have these entries from the next `place` on, shape `(size,)` at most; the last one holds on."""
         padded = np.pad(entries, (0, self.size - len(entries)), mode="edge")
-        # Rounded once, to the variable's precision; beyond it is at most what is shown before the first epoch.
-        with np.errstate(over="ignore"):
-            rows = np.multiply.outer(np.array(self.groups.multipliers), padded)
-            self._entries = rows.astype(keras.backend.standardize_dtype(self.variable.dtype))
+        # Beyond the variable's precision is at most what is shown before the first epoch.
+        self._entries = self.multiples(padded)
         self._shift = None
 
     def place(self, position: int) -> None:

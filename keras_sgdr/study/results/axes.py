@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keras_sgdr._optional import load
-from keras_sgdr.plotting import settled
+from keras_sgdr.plotting.style import settled
 from keras_sgdr.schedules.exact import FloatArray
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_sgdr.plotting import COLORS, MARKERS, STROKES
+from keras_sgdr.plotting.style import COLORS, MARKERS, STROKES
 from keras_sgdr.schedules.exact import FloatArray
 from keras_sgdr.study.results.statistics import finite, spread
 

@@ -19,7 +19,8 @@ import numpy as np
 from keras_sgdr._checks import at_least, require
 from keras_sgdr._files import replace_file
 from keras_sgdr._optional import load
-from keras_sgdr.plotting import MOST_MARKERS, plot_learning_rate
+from keras_sgdr.plotting import plot_learning_rate
+from keras_sgdr.plotting.style import MOST_MARKERS
 from keras_sgdr.schedules import Schedule
 from keras_sgdr.study.results import conclusions
 from keras_sgdr.study.results.axes import labelled, new_axes, scale

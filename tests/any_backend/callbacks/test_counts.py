@@ -206,7 +206,7 @@ class Shrinking(keras.utils.PyDataset):
 
 class TestBatches:
     @RAN_OUT
-    @pytest.mark.filterwarnings("ignore:No cycle was completed:UserWarning")
+    @pytest.mark.filterwarnings("ignore:A training must complete a cycle:UserWarning")
     @pytest.mark.parametrize("steps_per_execution", [EXECUTIONS[0], *([2] if len(EXECUTIONS) > 1 else [])])
     def test_data_that_end_early(self, tmp_path: Any, steps_per_execution: int) -> None:
         """Seven batches where `fit` is told four an epoch: three in the second."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import pytest
 
 from keras_sgdr import SGDR, SGDRSchedule, StepDecay
 from tests.support.probe import RATE, STEPS, Array, data, fit, planned, probe, sgdr, unknown_length
-from tests.support.small_model import assert_equal, train, values
+from tests.support.small_model import assert_equal, small_model, train, values
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,9 @@ class TestWhenFitBegins:
     )
     @pytest.mark.parametrize("first", [True, False])
     def test_another_callback_that_sets_the_rate(self, other: Any, first: bool) -> None:
-        message = f"Only one callback may set the learning rate. Received: `SGDR` and {type(other).__name__}."
+        kind = type(other).__name__
+        name = "another `SGDR`" if kind == "SGDR" else kind
+        message = f"Only one callback may set the learning rate. Received: `SGDR` and {name}. Leave out one"
         refused(probe(), message, *((sgdr(), other) if first else (other, sgdr())))
 
     def test_the_same_callback_twice(self) -> None:
@@ -209,29 +212,45 @@ class TestDuringFit:
             train(model, sgdr())
 
 
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        (StepDecay(0.1), "Pass a schedule as `SGDR(schedule=...)`"),
+        (keras.optimizers.SGD(), "Compile the model with the optimizer, whose rate `SGDR` sets"),
+    ],
+)
+def test_what_is_no_length_of_a_cycle(given: Any, fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"`T_0` is the length .* Received: T_0=.*{re.escape(fix)}"):
+        SGDR(given)
+
+
+def warnings_of(callback: SGDR, epochs: int, *others: Any, **fitting: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(probe(run_eagerly=True), callback, *others, epochs=epochs, **fitting)
+    return [str(each.message) for each in caught if issubclass(each.category, UserWarning)]
+
+
 class TestMidCycle:
     @staticmethod
     def warnings_of(callback: SGDR, epochs: int, **fitting: Any) -> list[str]:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            fit(probe(run_eagerly=True), callback, epochs=epochs, **fitting)
-        return [str(warning.message) for warning in caught if "mid-cycle" in str(warning.message)]
+        return [each for each in warnings_of(callback, epochs, **fitting) if "mid-cycle" in each]
 
     @pytest.mark.parametrize(
         ("options", "epochs", "ends"),
         [
-            ({"T_0": 2, "T_mult": 2}, 5, "2 to 6"),
-            ({"T_0": 10}, 1, "0 to 10"),
-            ({"T_0": 1.5, "T_mult": 1}, 4, "3 to 4.5"),
-            ({"T_0": 2, "warmup": 1}, 2, "1 to 3"),
-            ({"T_0": 1, "T_mult": 2, "cycle_limit": 2}, 2, "1 to 3"),
+            ({"T_0": 2, "T_mult": 2}, 5, "2 to 6 epochs"),
+            ({"T_0": 10}, 1, "0 to 10 epochs (`T_0` is in epochs, not in steps)"),
+            ({"T_0": 1.5, "T_mult": 1}, 4, "3 to 4.5 epochs"),
+            ({"T_0": 2, "warmup": 1}, 2, "1 to 3 epochs (`T_0` is in epochs, not in steps)"),
+            ({"T_0": 1, "T_mult": 2, "cycle_limit": 2}, 2, "1 to 3 epochs"),
         ],
     )
     def test_warning_names_the_ends_of_the_cycle(self, options: dict[str, Any], epochs: int, ends: str) -> None:
         (message,) = self.warnings_of(SGDR(**options), epochs)
         assert message == (
             f"`epochs={epochs}` ends training in mid-cycle, where the learning rate has not come down. "
-            f"That cycle lasts from {ends} epochs. Train for as many, or leave out `T_0`, so that the cycles fill the "
+            f"That cycle lasts from {ends}. Train for as many, or leave out `T_0`, so that the cycles fill the "
             f"epochs. To go on in another `fit`, pass it `initial_epoch={epochs}`."
         )
 
@@ -249,3 +268,36 @@ class TestMidCycle:
     )
     def test_none_at_an_end(self, options: dict[str, Any], epochs: int) -> None:
         assert self.warnings_of(SGDR(**options), epochs) == []
+
+    def test_cycles_that_become_shorter_come_to_an_end(self) -> None:
+        (message,) = warnings_of(SGDR(2, 0.5, warmup=1), 7)
+        assert message == (
+            "Cycles that become shorter, as with a `T_mult` below 1, come to an end. Received: T_mult=0.5, whose last "
+            "cycle ends after 5 epochs, and epochs=7, of which the rest is trained at `eta_min`. Train for 5 epochs, "
+            "or pass a `T_mult` of 1 or more."
+        )
+        assert warnings_of(SGDR(2, 0.5), 4) == warnings_of(SGDR(2, 0.5, cycle_limit=2), 7) == []
+
+
+class TestEarlyStopping:
+    @pytest.mark.parametrize(("patience", "is_short"), [(3, True), (4, False)])
+    def test_one_that_does_not_outwait_a_cycle(self, patience: int, is_short: bool) -> None:
+        stopping = keras.callbacks.EarlyStopping("loss", patience=patience)
+        said = warnings_of(SGDR(1, 2), 7, stopping)
+        pattern = (
+            rf"Early stopping must outwait a cycle, .*EarlyStopping\(patience={patience}\), .* a cycle of 4 epochs"
+        )
+        assert [bool(re.match(pattern, each)) for each in said] == [True] * is_short
+
+    def test_with_one_cycle_there_is_no_restart(self) -> None:
+        assert warnings_of(SGDR(7), 7, keras.callbacks.EarlyStopping("loss", patience=1)) == []
+
+
+def test_a_warning_is_of_the_line_that_calls_fit() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SGDR(0.1, 10)
+        train(small_model("sgd"), SGDR(2), epochs=1)
+    lines = [Path(each.filename).name for each in caught if each.category is UserWarning]
+    # `train` of `small_model.py` calls `fit`.
+    assert lines == ["test_errors.py", "small_model.py"]

@@ -25,6 +25,7 @@ from tests.support.probe import (
     Probe,
     data,
     gradient_is_target,
+    named_probes,
     planned,
     sgdr,
 )
@@ -36,10 +37,7 @@ MULTIPLIER = {"conv5_block1": 0.3, "conv5_block2": 0.3, "head": 1.0, "stem": 0.1
 
 
 def probes(optimizer: Any = None, **compiling: Any) -> Any:
-    x = keras.Input((1,))
-    model = keras.Model(x, keras.layers.Add()([Probe(STEPS, name=name)(x) for name in LAYERS]))
-    model.compile(optimizer or keras.optimizers.SGD(RATE), loss=gradient_is_target, **compiling)
-    return model
+    return named_probes(LAYERS, optimizer or keras.optimizers.SGD(RATE), **compiling)
 
 
 def applied(model: Any, *callbacks: Any, epochs: int = EPOCHS, **fitting: Any) -> dict[str, Array]:
@@ -326,10 +324,8 @@ def test_an_optimizer_that_is_not_built_is_refused() -> None:
 
 
 def test_the_name_of_a_layer_is_that_layer_alone() -> None:
-    x = keras.Input((1,))
     names = ("dense", "dense_1", "dense_10", "block_dense")
-    model = keras.Model(x, keras.layers.Add()([Probe(STEPS, name=name)(x) for name in names]))
-    model.compile(keras.optimizers.SGD(RATE), loss=gradient_is_target)
+    model = named_probes(names, keras.optimizers.SGD(RATE))
     for pattern, matched in (
         ("dense", [0]),
         ("dense_1", [1]),

@@ -91,10 +91,11 @@ def accumulated(epochs: int, window: int) -> Array:
     return moved.ravel()
 
 
-def test_gradient_accumulation_counts_batches() -> None:
-    # Windows of 2 in epochs of 7: some span two epochs.
-    model = probe(keras.optimizers.SGD(RATE, gradient_accumulation_steps=2))
-    np.testing.assert_array_equal(fit(model, sgdr(), epochs=7), accumulated(7, 2))
+@pytest.mark.parametrize("window", [2, 8])
+def test_gradient_accumulation_counts_batches(window: int) -> None:
+    # In epochs of 7: some of 2 span two epochs, and in the first there is no update of 8.
+    model = probe(keras.optimizers.SGD(RATE, gradient_accumulation_steps=window))
+    np.testing.assert_array_equal(fit(model, sgdr(), epochs=7), accumulated(7, window))
 
 
 class TestLossScaling:
