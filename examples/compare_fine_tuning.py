@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
+from matplotlib.figure import Figure
 
 from keras_sgdr.study.results.figures import plot_means
 from keras_sgdr.study.results.report import Summary
@@ -32,7 +33,7 @@ WAYS = {
     "unfreezing": ["--unfreeze", "1", "layer4", "2", "*"],
 }
 AVERAGE = ", average"
-SCRIPT: list[str | Path] = [Path(__file__).with_name("finetune_ants_bees.py")]
+SCRIPT = [str(Path(__file__).with_name("finetune_ants_bees.py"))]
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def main(options: Options) -> DataFrame:
     results.to_csv(options.output / "results.csv", index=False)
     summary = report(results)
     (options.output / "report.md").write_text(summary.markdown())
-    axes = plot_means(results[~results["schedule"].str.endswith(AVERAGE)])
-    axes.figure.savefig(options.output / "val_loss.png", dpi=150)
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    plot_means(results[~results["schedule"].str.endswith(AVERAGE)], figure.subplots())
+    figure.savefig(options.output / "val_loss.png", dpi=150)
     print(f"\n{summary}")
     return results
 
@@ -90,7 +92,7 @@ def train(options: Options, way: str, seed: int) -> list[dict[str, Any]]:
     path = folder / "summary.json"
     if not path.is_file():
         settings = [part for name, value in chosen.items() if value != "None" for part in (f"--{name}", value)]
-        places = ["--seed", str(seed), "--output", folder]
+        places = ["--seed", str(seed), "--output", str(folder)]
         command = [sys.executable, *SCRIPT, *settings, "--average", *places, *WAYS[way]]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:

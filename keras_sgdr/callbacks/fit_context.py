@@ -20,7 +20,7 @@ import keras
 from keras_sgdr._checks import invalid, is_number, require, users_level, warn
 from keras_sgdr._folder_lock import FolderLock
 from keras_sgdr.schedules import Schedule, WarmRestarts
-from keras_sgdr.schedules.exact import FloatArray
+from keras_sgdr.schedules.exact import FloatArray, to_fraction
 
 __all__ = [
     "calling_list",
@@ -226,13 +226,15 @@ def warn_of_mid_cycle(schedule: Schedule, epochs: int) -> None:
             stacklevel=users_level(),
         )
     if cycle is None and isinstance(schedule, WarmRestarts) and schedule.cycle_limit is None:
-        end = float(schedule.warmup) + float(schedule.T_0) / (1 - float(schedule.T_mult))
+        # Of cycles without a limit only those that become shorter come to an end.
+        T_0, T_mult, warmup = (to_fraction(each or 0) for each in (schedule.T_0, schedule.T_mult, schedule.warmup))
+        end = warmup + T_0 / (1 - T_mult)
         if end < epochs:
             warn(
                 "Cycles that become shorter, as with a `T_mult` below 1, come to an end.",
-                f"T_mult={float(schedule.T_mult):g}, whose last cycle ends after {end:g} epochs, and epochs={epochs}, "
+                f"T_mult={float(T_mult):g}, whose last cycle ends after {float(end):g} epochs, and epochs={epochs}, "
                 "of which the rest is trained at `eta_min`",
-                f"Train for {end:g} epochs, or pass a `T_mult` of 1 or more.",
+                f"Train for {float(end):g} epochs, or pass a `T_mult` of 1 or more.",
             )
 
 

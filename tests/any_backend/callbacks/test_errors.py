@@ -270,7 +270,7 @@ class TestMidCycle:
         assert self.warnings_of(SGDR(**options), epochs) == []
 
     def test_cycles_that_become_shorter_come_to_an_end(self) -> None:
-        (message,) = warnings_of(SGDR(2, 0.5, warmup=1), 7)
+        (message,) = warnings_of(SGDR("2", "1/2", warmup=1), 7)
         assert message == (
             "Cycles that become shorter, as with a `T_mult` below 1, come to an end. Received: T_mult=0.5, whose last "
             "cycle ends after 5 epochs, and epochs=7, of which the rest is trained at `eta_min`. Train for 5 epochs, "
