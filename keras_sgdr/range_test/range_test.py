@@ -27,7 +27,7 @@ __all__ = ["RangeTest", "find_learning_rate"]
 _PATIENCE = 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RangeTest:
     """Losses over the learning rate, and the rates that they suggest; a summary when printed.
 
@@ -81,6 +81,9 @@ class RangeTest:
             if self.stopped == "end":
                 lines.append("The loss did not diverge: sweep to a higher rate to see where it does.")
         return "\n".join(lines)
+
+    # What an interpreter and a notebook show.
+    __repr__ = __str__
 
 
 def find_learning_rate(

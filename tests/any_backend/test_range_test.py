@@ -198,6 +198,7 @@ def test_summary() -> None:
         f"  suggested_tenth  {result.suggested_tenth:<8.2g} a tenth of the rate of the lowest loss: steadier",
         "The loss did not diverge: sweep to a higher rate to see where it does.",
     ]
+    assert repr(result) == str(result)
 
 
 # What it may be given

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from examples.compare_schedules import Options, make_study
 from keras_sgdr._files import read_sealed
@@ -41,6 +42,40 @@ def test_tables_are_those_of_the_records(preset: str, compare: str, monkeypatch:
     assert summary == study.summary().markdown()
     # Each record says itself what it is of, and with what it was made.
     assert all(record.made_with["versions"]["keras"] for record in study.store.records())
+
+
+def times(ours: Any, theirs: Any) -> str:
+    """How many times as high losses are as others, paired by seed: the geometric mean with its 95 % t interval."""
+    logs = np.log(ours) - np.log(theirs)
+    interval = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*np.exp([logs.mean(), interval.low, interval.high]))
+
+
+def claims(study: Study) -> list[str]:
+    """The numbers of docs/study/README.md on what was reported of the original experiment, in order."""
+    curves = study.results.pivot_table(index="seed", columns=["schedule", "epoch"], values="val_loss").dropna()
+    sgdr, decay = curves["SGDR (10, 2)"], curves["step decay (60, 0.1)"]
+
+    def mean(curve: Any, first: int, last: int) -> Any:
+        return np.exp(np.log(curve.loc[:, first:last]).mean(axis=1))
+
+    return [
+        f"{len(curves)} seeds",
+        *(times(sgdr[end], mean(sgdr, end + 1, end + 5)) for end in (10, 30, 70)),
+        *(times(sgdr[end], decay[end]) for end in (10, 30, 70)),
+        *(times(sgdr[end], decay[100]) for end in (10, 30, 70)),
+        times(mean(decay, 61, 70), mean(decay, 51, 60)),
+        times(mean(decay, 91, 100), mean(decay, 61, 70)),
+        times(sgdr[100], decay[100]),
+    ]
+
+
+@pytest.mark.skipif(("paper", "step_decay") not in PUBLISHED, reason="it has no table yet")
+def test_what_is_said_of_the_original_experiment_is_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (STUDIES / "README.md").read_text().partition("## The original experiment")[2]
+    place = 0
+    for claim in claims(published("paper", "step_decay", monkeypatch)):
+        place = text.index(claim, place) + len(claim)
 
 
 @pytest.mark.parametrize("preset", sorted({preset for preset, _ in PUBLISHED}))
