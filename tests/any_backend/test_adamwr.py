@@ -79,6 +79,7 @@ class TestDecay:
         model = traced(adamwr(), 21, steps_per_execution=steps_per_execution, jit_compile=jit_compile)
         assert_decays(decays(weights(model, sgdr(), epochs=EPOCHS)), multipliers(), CYCLES)
 
+    @pytest.mark.filterwarnings("ignore:Cycles that become shorter:UserWarning")
     def test_after_cycles_that_shrink_to_nothing_it_is_that_of_one_update(self) -> None:
         options = {"T_mult": 0.5, "eta_min": ALPHA / 2}
         decay = applied(sgdr(**options))
