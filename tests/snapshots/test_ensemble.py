@@ -69,7 +69,7 @@ def test_a_wrong_argument_is_refused(folder: Path, compiled: Any, arguments: dic
 
 def test_a_metric_that_no_snapshot_has_is_named(compiled: Any, tmp_path: Path) -> None:
     save_members(tmp_path, compiled, losses=[1], monitor="val_auc")
-    with pytest.raises(ValueError, match=r"monitor='val_auc', which none has. For one .* one that there is: loss, val_loss\."):
+    with pytest.raises(ValueError, match=r"val_auc., which none has. For one .* one that there is: loss, val_loss\."):
         SnapshotEnsemble.load(tmp_path, compiled, "best")
 
 
