@@ -120,7 +120,9 @@ def train(options: Options, way: str, seed: int) -> list[dict[str, Any]]:
 
 def report(results: DataFrame) -> Summary:
     """Tables of both metrics at the ends of cycles, and how to read them."""
-    last = int(results["epoch"].max())
+    # Averages are of ends of cycles alone.
+    last = int(results.loc[results["cycle_end"], "epoch"].max())
+    results = results[results["epoch"] <= last]
     means = {name: rows_of(spread(results, name)) for name in ("val_loss", "val_accuracy")}
     rows = []
     for name in dict.fromkeys(results["schedule"]):

@@ -38,7 +38,7 @@ def test_trains_each_way_once(
     assert first["val_loss"].nunique() == len(WAYS)
     folder = OPTIONS.output
     assert is_picture(folder / "val_loss.png")
-    assert pd.read_csv(folder / "results.csv").equals(results)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "results.csv"), results)
     printed = capsys.readouterr().out
     assert printed.count("seed 0: ") == len(WAYS)
     main(OPTIONS)
