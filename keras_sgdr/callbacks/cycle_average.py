@@ -133,11 +133,7 @@ class CycleAverage(CycleCallback):
         if postponed(self):
             return
         if not self.n_cycles:
-            warn(
-                "A training must complete a cycle to have an average.",
-                f"none that was completed, of {self._sgdr!r}",
-                "`T_0` is in epochs, not in steps: pass one that is no longer than the training, or leave it out.",
-            )
+            self.warn_of_no_cycle("an average")
             return
         if self.monitor is not None and not self._is_better():
             return

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sgdr._checks import invalid
+from keras_sgdr._checks import invalid, warn
 from keras_sgdr._text import call_of
 from keras_sgdr.callbacks.fit_context import other_callbacks
 from keras_sgdr.callbacks.sgdr import SGDR
@@ -69,6 +69,14 @@ class CycleCallback(keras.callbacks.Callback):
             end: Which, and where.
             logs: Metrics by name, those that are one number.
         """
+
+    def warn_of_no_cycle(self, missing: str) -> None:
+        """Warn, when training ends, of what there is none of because no cycle was completed."""
+        warn(
+            f"A training must complete a cycle to have {missing}.",
+            f"none that was completed, of {self._sgdr!r}",
+            "`T_0` is in epochs, not in steps: pass one that is no longer than the training, or leave it out.",
+        )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         candidates = [each for each in other_callbacks(self) if isinstance(each, SGDR) and self._given in (None, each)]

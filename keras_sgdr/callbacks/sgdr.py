@@ -188,13 +188,14 @@ class SGDR(keras.callbacks.Callback):
         self._training = self._unfreezing = None
         refuse_other_rate_setters(self)
         steps, from_fit = known_steps(self.params, self.steps_per_epoch, self.per)
-        if int(self.params["epochs"]) < 1:
+        epochs = int(self.params["epochs"])
+        if epochs < 1:
             return
         training = Training(
             self.model,
             self.optimizer,
             self._schedule,
-            epochs=int(self.params["epochs"]),
+            epochs=epochs,
             steps=steps,
             per=self.per,
             per_batch=self.updates_per_batch,
@@ -204,8 +205,8 @@ class SGDR(keras.callbacks.Callback):
         )
         if self.unfreeze is not None:
             self._unfreezing = Unfreezing(self.unfreeze, self.model, self.optimizer, training.schedules[0])
-        warn_of_mid_cycle(training.schedules[0], int(self.params["epochs"]))
-        warn_of_early_stopping(self, training.schedules[0], int(self.params["epochs"]))
+        warn_of_mid_cycle(training.schedules[0], epochs)
+        warn_of_early_stopping(self, training.schedules[0], epochs)
         self._training = training
         training.install()
         move_to_front(self)

@@ -269,11 +269,7 @@ class SnapshotCheckpoint(CycleCallback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._lock.close()
         if self._checked and not self._saved and not self._refused:
-            warn(
-                "A training must complete a cycle to have a snapshot.",
-                f"none that was completed, of {self._sgdr!r}",
-                "`T_0` is in epochs, not in steps: pass one that is no longer than the training, or leave it out.",
-            )
+            self.warn_of_no_cycle("a snapshot")
 
     def _rate(self, end: CycleEnd) -> float:
         """The learning rate of the cycle's last update."""
