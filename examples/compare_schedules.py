@@ -21,7 +21,6 @@ import tyro
 
 from keras_sgdr import Schedule
 from keras_sgdr.data import ants_bees
-from keras_sgdr.environment import environment
 from keras_sgdr.models import randomize_modules, resnet
 from keras_sgdr.models.weights import download_imagenet
 from keras_sgdr.study import Study, compared_schedules, tuning_schedules
@@ -219,12 +218,11 @@ def schedules_of(compare: str, preset: Preset) -> dict[str, Schedule]:
 def build_model(depth: Literal[50, 101, 152], image_size: int, weights: str) -> keras.Model:
     """The network, compiled, with a new head from Keras's random seed."""
     model = resnet(depth, weights, classes=2, input_shape=(image_size, image_size, 3), preprocess=True)
-    system = environment()
     model.compile(
         keras.optimizers.SGD(momentum=0.9),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # XLA slows TensorFlow down on a CPU.
-        jit_compile=False if system["backend"] == "tensorflow" and not system["hardware"]["gpus"] else "auto",
+        # XLA slows TensorFlow down on a CPU, and on a GPU it compiles for longer than a run takes.
+        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
     return model
 

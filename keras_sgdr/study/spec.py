@@ -167,7 +167,18 @@ class Spec:
         return {*self.ends_of_cycles(name), self.epochs} if self.keep_outputs else set()
 
     def build(self, seed: int) -> keras.Model:
-        """A model with the weights from which the seed's runs begin. Sets the global random seed.
+        """A model with the weights from which the seed's runs begin. Raises as `initial_weights` does."""
+        weights = self.initial_weights(seed)
+        model = self._made(seed)
+        for variable, value in zip(model.variables, weights, strict=True):
+            variable.assign(value)
+        return model
+
+    def initial_weights(self, seed: int) -> list[Array]:
+        """The values of `model.variables` from which the seed's runs begin, the same under every schedule.
+
+        They are drawn on the processor, so that they are the same with a GPU as without: the last bits of random
+        numbers differ between the two, and on PyTorch all of them. Sets the global random seed.
 
         Raises:
             ValueError: If the model is not one that a study can train, or its weights are no function of the seed.
@@ -176,14 +187,10 @@ class Spec:
         # Twice, to see that the seed decides; more often only where another thread, such as one of Dask's, has drawn
         # from the process's random numbers meanwhile.
         for _ in range(4):
-            keras.utils.set_random_seed(seed)
-            model = self.model_fn()
-            _check_model(model)
-            if self.initialize is not None:
-                self.initialize(model, seed)
-            weights = values_of(model.variables)
+            with keras.device("cpu"):
+                weights = values_of(self._made(seed).variables)
             if before is not None and all(map(np.array_equal, before, weights)):
-                return model
+                return weights
             before = weights
         raise invalid(
             "`model_fn` and `initialize` must make the same weights whenever they are called with a seed.",
@@ -191,9 +198,14 @@ class Spec:
             "Take all random numbers from Keras's seed, or from the one that `initialize` is given.",
         )
 
-    def initial_weights(self, seed: int) -> list[Array]:
-        """The values of `model.variables` from which the seed's runs begin, the same under every schedule."""
-        return values_of(self.build(seed).variables)
+    def _made(self, seed: int) -> keras.Model:
+        """What `model_fn` and `initialize` make after the seed."""
+        keras.utils.set_random_seed(seed)
+        model = self.model_fn()
+        _check_model(model)
+        if self.initialize is not None:
+            self.initialize(model, seed)
+        return model
 
     def schedule_settings(self, name: str) -> dict[str, Any]:
         """What identifies a schedule, as JSON: its class and arguments, or its rates where it does not tell these."""
