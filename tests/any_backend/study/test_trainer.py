@@ -75,6 +75,20 @@ def test_a_run_is_the_same_alone_as_after_others(study: Study, tmp_path: Path) -
     pd.testing.assert_frame_equal(alone.results, rows(study, "constant", 1), check_exact=True)
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="Of TensorFlow, which then forgets its kernels.")
+def test_no_epoch_sets_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    trainer = Trainer(image_study(tmp_path, schedules={"constant": CONSTANT}).spec)
+    trainer.reset("constant", 0, None)
+    seeds: list[int] = []
+    monkeypatch.setattr(tf.random, "set_seed", seeds.append)
+    trainer.fit(0)
+    assert seeds == []
+    keras.utils.set_random_seed(0)
+    assert seeds == [0]
+
+
 class Recorder(keras.layers.Layer):
     """Keeps the batches that it saw in training, and counts how often Python ran it for them."""
 
