@@ -43,16 +43,12 @@ def contenders(settings: Settings, case: Case, folder: Path) -> dict[str, Conten
         add(ours(backend), "ours", backend, dataclasses.replace(case, output=str(folder / backend)))
     add(TUTORIAL, "tutorial", "torch")
     for backend in settings.peers:
-        if not on_cpu_with_tensorflow(settings, backend) or settings.default_jit:
+        # On TensorFlow `jit_compile=False` makes a harder peer; on a GPU XLA compiles for longer than a job may take.
+        if backend != "tensorflow" or (settings.default_jit and not settings.gpu):
             add(plain(backend), "keras_pipeline", backend)
-        if on_cpu_with_tensorflow(settings, backend):
+        if backend == "tensorflow":
             add(plain(backend, jit=False), "keras_pipeline", backend, without_jit)
     return found
-
-
-def on_cpu_with_tensorflow(settings: Settings, backend: str) -> bool:
-    """Whether `jit_compile=False` makes a harder peer."""
-    return backend == "tensorflow" and not settings.gpu
 
 
 def rows(settings: Settings) -> Iterator[Row]:
