@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contenders.case import Case
@@ -52,60 +52,66 @@ def contenders(settings: Settings, case: Case, folder: Path) -> dict[str, Conten
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Rows of the job's size and batch."""
+    """Rows of the job's size and batch, one backend after another: a job that is stopped has those of the first."""
     label = f"{settings.size} px, batch {settings.batch}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         images, note = image_folder(folder / "images", settings.images)
         epochs = 2
-        while epochs <= settings.rounds + 1:  # The example's cycles of 2, 4, 8... epochs end with the last.
+        # The tutorial's loop takes part beside each backend. The example's cycles of 2, 4, 8... epochs end with the
+        # last.
+        while epochs <= settings.rounds * len(settings.backends) + 1:
             epochs = 2 * epochs + 2
         weights = os.environ.get("SGDR_WEIGHTS", "")
         case = Case(str(images), settings.size, settings.batch, epochs, weights, str(folder))
         running = contenders(settings, case, folder)
+        starts: dict[str, float] = {}
         absent: dict[str, str] = {}
         try:
-            starts = start(running, absent)
-            yield from pairs(f"start to the end of the first epoch, {label}", starts, absent, settings, note, None)
-            times = {name: contender.turn for name, contender in running.items()}
-            on_gpu = ON_GPU if settings.gpu else AHEAD
-            # After each round: the rows of the last one replace those before, and stay if the job is stopped.
-            for seconds in round_by_round(times, settings.rounds, settings.seconds):
-                yield from pairs(f"epoch of fine-tuning, {label}", seconds, absent, settings, note, on_gpu)
+            for backend in settings.backends:
+                peers = [TUTORIAL, *(name for name in (plain(backend), plain(backend, jit=False)) if name in running)]
+                names = [ours(backend), *peers]
+                start({name: running[name] for name in names if name not in {**starts, **absent}}, starts, absent)
+                first = {name: [starts[name]] for name in names if name in starts}
+                what = f"start to the end of the first epoch, {label}: {ours(backend)}"
+                yield from pairs(what, ours(backend), peers, first, absent, note, AHEAD)
+                times = {name: running[name].turn for name in first}
+                what = f"epoch of fine-tuning, {label}: {ours(backend)}"
+                goal = ON_GPU if settings.gpu else AHEAD
+                # After each round: the rows of the last one replace those before, and stay if the job is stopped.
+                for seconds in round_by_round(times, settings.rounds, settings.seconds / len(settings.backends)):
+                    yield from pairs(what, ours(backend), peers, seconds, absent, note, goal)
+                for name in set(names) - {TUTORIAL}:
+                    running[name].stop()
         finally:
             for contender in running.values():
                 contender.stop()
 
 
-def start(running: dict[str, Contender], absent: dict[str, str]) -> dict[str, list[float]]:
-    """Seconds of each contender's first turn; those that cannot take part move to `absent` with why."""
-    seconds: dict[str, list[float]] = {}
-    for name, contender in list(running.items()):
+def start(beginning: Mapping[str, Contender], starts: dict[str, float], absent: dict[str, str]) -> None:
+    """Take the first turn of each. Its seconds go into `starts`, or why it cannot take part into `absent`."""
+    for name, contender in beginning.items():
         try:
-            seconds[name] = [contender.turn()]
-            print(f"{name}: first epoch after {seconds[name][0]:.1f} s", flush=True)
+            starts[name] = contender.turn()
+            print(f"{name}: first epoch after {starts[name]:.1f} s", flush=True)
         except ContenderError as error:
             absent[name] = str(error)
-            del running[name]
             contender.stop()
-    return seconds
 
 
 def pairs(
     what: str,
+    who: str,
+    peers: Sequence[str],
     seconds: Mapping[str, list[float]],
     absent: Mapping[str, str],
-    settings: Settings,
     note: str,
-    against_tutorial: float | None,
+    against_tutorial: float,
 ) -> Iterator[Row]:
-    """Each backend of ours beside the tutorial's loop, and beside the plain pipeline on the same backend."""
-    for backend in settings.backends:
-        peers = {TUTORIAL: against_tutorial or AHEAD}
-        peers |= {peer: AHEAD for peer in (plain(backend), plain(backend, jit=False)) if peer in {**seconds, **absent}}
-        for peer, goal in peers.items():
-            name = f"{what}: {ours(backend)}"
-            if missing := next((f"{who}: {absent[who]}" for who in (ours(backend), peer) if who in absent), ""):
-                yield Row(name, peer, at_most=goal, note=missing)
-            else:
-                yield ratio(name, peer, seconds[ours(backend)], seconds[peer], goal, note=note)
+    """One of ours beside each of its peers."""
+    for peer in peers:
+        goal = against_tutorial if peer == TUTORIAL else AHEAD
+        if missing := next((f"{name}: {absent[name]}" for name in (who, peer) if name in absent), ""):
+            yield Row(what, peer, at_most=goal, note=missing)
+        else:
+            yield ratio(what, peer, seconds[who], seconds[peer], goal, note=note)

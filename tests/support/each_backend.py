@@ -22,6 +22,8 @@ __all__ = ["main"]
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
     **SHARED_GPU,  # Among workers.
+    # Warnings are errors here, also those of another project's plugins that are installed on such a machine.
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     # On JAX most tests compile small models that another test has compiled.
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -43,7 +45,7 @@ def main(given: Sequence[str] | None = None) -> int:
     options, arguments = parser.parse_known_args(given)
     arguments = [argument for argument in arguments if argument != "--"]
     if importlib.util.find_spec("xdist") is not None:
-        arguments += ["-n", options.workers, "--dist", "worksteal"]
+        arguments += ["-p", "xdist", "-n", options.workers, "--dist", "worksteal"]
     if not any((ROOT / argument.partition("::")[0]).exists() for argument in arguments):
         arguments.append("tests/any_backend")
     end = time.monotonic() + options.within
