@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# TensorFlow's log would come before the first line of this script, and from every training again. What fails is raised.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import tyro
 from matplotlib.figure import Figure
 

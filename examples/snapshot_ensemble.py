@@ -17,7 +17,9 @@ from typing import Any, Literal
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Its log would come before the first line of this script, and from every process again. What fails is raised.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras_sgdr  # noqa: F401  # Before Keras itself: it keeps TensorFlow to that.
 
+# isort: split
 import keras
 import numpy as np
 import tyro

@@ -1,8 +1,9 @@
 """SGDR, stochastic gradient descent with warm restarts, for Keras 3 (arXiv 1608.03983)."""
 
-from keras_sgdr._optional import is_command_line
+from keras_sgdr._optional import import_keras, is_command_line
 
 if not is_command_line():
+    import_keras()
     from keras_sgdr.callbacks import SGDR, CycleAverage, CycleCallback, CycleEarlyStopping, SnapshotCheckpoint
     from keras_sgdr.range_test import RangeTest, find_learning_rate
     from keras_sgdr.schedules import Cycle, Schedule, SGDRSchedule, StepDecay, WarmRestarts

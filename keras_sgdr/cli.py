@@ -21,6 +21,7 @@ import numpy as np
 
 from keras_sgdr._checks import integer, invalid, require
 from keras_sgdr._files import replace_file
+from keras_sgdr._optional import import_keras
 from keras_sgdr._options import in_options
 from keras_sgdr._text import aligned, wrapped
 from keras_sgdr.plotting import plot_learning_rate, plot_schedules
@@ -86,6 +87,7 @@ def plan(epochs: int, n_cycles: int | None, warmup: str, output: Path | None) ->
 
 def snapshots(directory: Path) -> None:
     """List the snapshots of a folder, and check their files."""
+    import_keras()
     from keras_sgdr.snapshots import Manifest
 
     manifest = Manifest.read(directory)
@@ -111,6 +113,7 @@ def ensemble(
     output: Path | None,
 ) -> None:
     """Score the ensemble of a folder's snapshots and its members, and write its predictions."""
+    import_keras()
     from keras_sgdr.snapshots import SnapshotEnsemble
 
     x, y = _arrays(data)

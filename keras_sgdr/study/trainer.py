@@ -163,8 +163,8 @@ class Trainer:
             steps_per_epoch=spec.steps,
             validation_data=self._val,
             validation_batch_size=None if self._data else self._validation_batch,
-            # Only there: elsewhere dropout's state is among the variables, and TensorFlow would optimise its graphs anew
-            # at each seed that is set, for seconds.
+            # Only there: elsewhere dropout's state is among the variables, and TensorFlow would optimise its graphs
+            # anew at each seed that is set, for seconds.
             callbacks=[*([_Seeds(seed)] if keras.config.backend() == "torch" else []), *callbacks],
             shuffle=False,
             verbose=0,
