@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from examples import compare_fine_tuning
 from examples.compare_fine_tuning import AVERAGE, WAYS, Options, main, report
@@ -75,3 +76,15 @@ def test_a_difference_is_found_and_none_is_not() -> None:
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="nothing is published")
 def test_published_tables_are_those_of_the_results() -> None:
     assert report(pd.read_csv(PUBLISHED / "results.csv")).markdown() == (PUBLISHED / "report.md").read_text()
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="nothing is published")
+def test_the_guide_has_the_differences_of_the_results() -> None:
+    guide = (PUBLISHED.parent / "guide" / "fine_tuning.md").read_text()
+    results = pd.read_csv(PUBLISHED / "results.csv").query("epoch == 14")
+    losses = results.pivot_table(index="seed", columns="schedule", values="val_loss")
+    for name in set(losses) - {"one rate"}:
+        difference = losses[name] - losses["one rate"]
+        low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
+        loss = f"{losses[name].mean():.3f} ± {losses[name].std():.3f}"
+        assert f"| {name} | {loss} | {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}] |" in guide
