@@ -14,11 +14,12 @@ import keras
 from keras_sgdr._checks import integer, one_of, positive
 from keras_sgdr._optional import load
 from keras_sgdr.schedules import Schedule
+from keras_sgdr.study.compared import compared_schedules
 from keras_sgdr.study.execution import execute
 from keras_sgdr.study.results.figures import draw
 from keras_sgdr.study.results.report import Summary, summarize
 from keras_sgdr.study.results.tables import ensembles_table, results_table
-from keras_sgdr.study.spec import Spec, compared_schedules, fingerprint_of
+from keras_sgdr.study.spec import Spec, fingerprint_of
 from keras_sgdr.study.store import Store
 from keras_sgdr.study.workers import PARALLEL, Parallel
 
