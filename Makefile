@@ -98,7 +98,7 @@ FLOOR := keras==3.15.0 tensorflow==2.20.0
 
 .venv-floor: pyproject.toml
 	python3 -m venv $@
-	$@/bin/python -m pip install --quiet $(FLOOR) pytest hypothesis psutil tensorboard filelock --editable ".[tensorflow,study]"
+	$@/bin/python -m pip install --quiet $(FLOOR) torch torchvision pytest hypothesis psutil tensorboard filelock --editable ".[tensorflow,study]"
 	touch $@
 
 test-floor: .venv-floor
