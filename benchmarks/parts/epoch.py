@@ -75,7 +75,8 @@ def rows(settings: Settings) -> Iterator[Row]:
                 first = {name: [starts[name]] for name in names if name in starts}
                 what = f"start to the end of the first epoch, {label}: {ours(backend)}"
                 yield from pairs(what, ours(backend), peers, first, absent, note, AHEAD)
-                times = {name: running[name].turn for name in first}
+                # Without ours there is nothing to race the peers for.
+                times = {name: running[name].turn for name in first if ours(backend) in first}
                 what = f"epoch of fine-tuning, {label}: {ours(backend)}"
                 goal = ON_GPU if settings.gpu else AHEAD
                 # After each round: the rows of the last one replace those before, and stay if the job is stopped.

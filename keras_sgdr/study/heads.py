@@ -107,10 +107,11 @@ def _same_view(images: Any, side: int, size: int) -> Any:
 
 
 def _initial(model: Any, head: Any, seeds: Sequence[int]) -> list[list[Array]]:
-    """The weights from which each seed's heads begin."""
+    """The weights from which each seed's heads begin, drawn on the processor as those of `Spec.initial_weights` are."""
     weights = []
     for seed in seeds:
-        randomize_modules(model, 1, seed)
+        with keras.device("cpu"):
+            randomize_modules(model, 1, seed)
         weights.append(values_of(head.weights))
     return weights
 
