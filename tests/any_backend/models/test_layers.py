@@ -245,6 +245,10 @@ def test_shapes_are_known_before_values() -> None:
         {"padding": "same", "dilation_rate": 2},
         {"groups": 5},
         {"kernel_size": 1, "use_bias": False},
+        {"kernel_size": 1, "strides": 2, "padding": "same"},
+        {"kernel_size": (1, 3), "strides": 3},
+        {"kernel_size": 2, "dilation_rate": 3},
+        {"kernel_size": 5, "padding": "same"},
         {"activation": "relu"},
     ],
     ids=str,
@@ -254,6 +258,14 @@ def test_convolutions_are_those_of_keras(options: dict[str, Any], policy: str) -
     ours, theirs = (trained(layer, random(4, 8, 7, CHANNELS)) for layer in pair(Conv2D, layers.Conv2D, **options))
     limit = HALF if policy == "mixed_bfloat16" else FLOAT32
     assert {name: distance for name, distance in distances(ours, theirs).items() if distance > limit} == {}
+
+
+def test_a_window_may_be_larger_than_the_image() -> None:
+    options = {"filters": CHANNELS, "kernel_size": 3, "padding": "same"}
+    ours, theirs = (trained(layer, random(4, 2, 1, CHANNELS)) for layer in pair(Conv2D, layers.Conv2D, **options))
+    assert max(distances(ours, theirs).values()) <= FLOAT32
+    with pytest.raises(ValueError, match="output"):
+        Conv2D(CHANNELS, 3)(random(4, 2, 1, CHANNELS))
 
 
 def test_clones_keep_the_kernels_and_files_do_not(tmp_path: Path) -> None:
