@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def test_what_is_said_of_the_original_experiment_is_of_the_records(monkeypatch: 
     place = 0
     for claim in claims(published("paper", "step_decay", monkeypatch)):
         place = text.index(claim, place) + len(claim)
+
+
+INTERVAL = re.compile(r"\[([+-]?\d\.\d+), ([+-]?\d\.\d+)\]")
+
+
+def test_intervals_of_the_laptop_preset_are_those_of_its_tables() -> None:
+    said = (STUDIES / "README.md").read_text().partition("## The original experiment")[0]
+    tables = "".join(path.read_text() for path in STUDIES.glob("laptop/*/summary.md"))
+    measured = np.array([[float(end) for end in pair] for pair in INTERVAL.findall(tables)])
+    for pair in INTERVAL.findall(said):
+        distances = np.abs(measured - [float(end) for end in pair]).max(axis=1)
+        assert distances.min() <= 0.00051, pair  # Said in three digits.
 
 
 @pytest.mark.parametrize("preset", sorted({preset for preset, _ in PUBLISHED}))
