@@ -1,9 +1,9 @@
-"""Where batches are executed; several of them in one call on JAX, where Keras's loop returns to Python after each."""
+"""Where batches are executed; several in one call on JAX, where Keras returns to Python after each; traced once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import chain, islice
 from typing import Any
 
@@ -11,7 +11,7 @@ import keras
 
 from keras_sgdr._model_state import method_replaced
 
-__all__ = ["has_accelerator", "one_call_an_execution", "scanning"]
+__all__ = ["build_metrics", "has_accelerator", "one_call_an_execution", "scanning"]
 
 # What the batches of a call may take of the device's memory: 256 MiB. More batches are run one by one.
 MOST_BYTES = 2**28
@@ -29,6 +29,29 @@ def has_accelerator() -> bool:
 
         return bool(jax.default_backend() != "cpu")
     return str(keras.ops.zeros(()).device) != "cpu"
+
+
+def build_metrics(model: Any, y: Any) -> None:
+    """Let compiled metrics and losses make their variables before TensorFlow traces a step.
+
+    Keras lets them do so in the step, which TensorFlow then traces a second time: for a ResNet-50 that takes as long as
+    an epoch of a small data set. Models and metrics that this does not foresee are left to Keras.
+
+    Args:
+        model: The model.
+        y: Labels of a batch, or anything of their shapes and types.
+    """
+    outputs = getattr(getattr(model, "_functional", None) or model, "_outputs_struct", None)
+    own = type(model).train_step, type(model).compute_metrics
+    if keras.config.backend() != "tensorflow" or outputs is None:
+        return
+    if own != (keras.Model.train_step, keras.Model.compute_metrics):
+        return
+    for part in (model._compile_metrics, model._compile_loss):
+        if part is not None and not part.built:
+            # By rank and last dimension Keras tells the kinds of accuracy. What it refuses, it refuses in the step too.
+            with suppress(Exception):
+                part.build(keras.tree.map_structure(_symbol, y), outputs)
 
 
 def one_call_an_execution(model: Any) -> AbstractContextManager[None]:
@@ -79,6 +102,10 @@ def scanning(model: Any) -> AbstractContextManager[None]:
         return execution
 
     return method_replaced(model, "_make_function", make_function)
+
+
+def _symbol(values: Any) -> Any:
+    return keras.KerasTensor(values.shape, keras.backend.standardize_dtype(values.dtype))
 
 
 def _shapes(batch: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_sgdr._checks import invalid, require
+from keras_sgdr._executions import build_metrics
 from keras_sgdr._model_state import method_replaced
 
 __all__ = ["Batch", "build", "given_as_in_fit", "repeated", "shuffled"]
@@ -112,7 +113,10 @@ def given_as_in_fit(model: Any) -> Iterator[Callable[[Batch], float]]:
         nonlocal parts
         parts = len(batch) if isinstance(batch, tuple) else None
         model.reset_metrics()  # Of which the loss is one, a running mean.
-        logs = model.train_on_batch(*keras.utils.unpack_x_y_sample_weight(batch), return_dict=True)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        if y is not None:
+            build_metrics(model, y)
+        logs = model.train_on_batch(x, y, sample_weight, return_dict=True)
         rule = 'The model\'s `train_step` must return its loss under the name of "loss".'
         require("loss" in logs, rule, "train_step's keys", sorted(logs), "Add it to what `train_step` returns.")
         return float(logs["loss"])

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sgdr._executions import one_call_an_execution
+from keras_sgdr._executions import build_metrics, one_call_an_execution
 from keras_sgdr.callbacks.step.rate_table import look_up
 from keras_sgdr.data.samples import Array, Samples, batches_of_epochs, dataset_of_epochs, prefetched
 from keras_sgdr.snapshots.outputs import Outputs as ModelOutputs
@@ -84,6 +84,7 @@ class Trainer:
             steps_per_execution=1 if keras.config.backend() == "torch" else spec.steps,
         )
         self._optimizer.build(self._model.trainable_variables)
+        build_metrics(self._model, spec.data[0][1])
         with one_call_an_execution(self._model):
             self._model.make_train_function()
         self._fresh = values_of(self._optimizer.variables)

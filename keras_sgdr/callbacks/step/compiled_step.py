@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from keras_sgdr._checks import invalid
-from keras_sgdr._executions import one_call_an_execution
+from keras_sgdr._executions import build_metrics, one_call_an_execution
 from keras_sgdr._model_state import method_replaced
 from keras_sgdr.callbacks.fit_context import fits_of, is_fitting
 from keras_sgdr.callbacks.step.rate_table import RateTable
@@ -115,6 +115,10 @@ class CompiledStep:
 
         def counted(*args: Any) -> Any:
             before()
+            # TensorFlow's iterators tell what the batch is that the step is about to take.
+            batch = getattr(args[-1] if args else None, "element_spec", None)
+            if isinstance(batch, tuple) and len(batch) > 1:
+                build_metrics(model, batch[1])
             self.is_running = True
             try:
                 outputs = step(*args)
