@@ -42,5 +42,7 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
     ax.set_xticks(report.cycles)
     ax.set_xlabel("Cycle")
     ax.set_ylabel(score.replace("_", " ").capitalize())
+    last = members[-1][score]
+    ax.set_title(f"ensemble {ensemble[score]:.3g}, last member {last:.3g}", fontsize="medium")
     ax.legend()
     return ax
