@@ -206,7 +206,7 @@ def test_ensemble_shows_members_and_mean() -> None:
     assert list(np.asarray(member.get_ydata())) == [0.8, 0.9]
     assert set(np.asarray(mean.get_ydata())) == {0.95}
     assert plt.gca().get_ylabel() == "Accuracy"
-    assert plt.gca().get_title() == "ensemble 0.95, last member 0.9"
+    assert plt.gca().get_title() == "ensemble 0.95, last 0.9"
     with pytest.raises(ValueError, match=r'`score` must be "loss", .* or "calibration_error". Received: score=\'f1\''):
         plot_ensemble(report, score="f1")
 

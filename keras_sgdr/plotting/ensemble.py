@@ -43,6 +43,6 @@ def plot_ensemble(report: Report, ax: Axes | None = None, *, score: str = "loss"
     ax.set_xlabel("Cycle")
     ax.set_ylabel(score.replace("_", " ").capitalize())
     last = members[-1][score]
-    ax.set_title(f"ensemble {ensemble[score]:.3g}, last member {last:.3g}", fontsize="medium")
+    ax.set_title(f"ensemble {ensemble[score]:.3g}, last {last:.3g}", fontsize="medium")
     ax.legend()
     return ax
