@@ -115,10 +115,11 @@ class CompiledStep:
 
         def counted(*args: Any) -> Any:
             before()
-            # TensorFlow's iterators tell what the batch is that the step is about to take.
-            batch = getattr(args[-1] if args else None, "element_spec", None)
-            if isinstance(batch, tuple) and len(batch) > 1:
-                build_metrics(model, batch[1])
+            if self.batches == 0 and args:
+                # TensorFlow's iterators tell what the batch is that the step is about to take.
+                batch = getattr(args[-1], "element_spec", None)
+                if isinstance(batch, tuple) and len(batch) > 1:
+                    build_metrics(model, batch[1])
             self.is_running = True
             try:
                 outputs = step(*args)
