@@ -34,8 +34,8 @@ Rows with one round have no spread.
   transfer-learning tutorial as published, with its four workers, on a ResNet-50. "Plain Keras" is
   `image_dataset_from_directory`, a random flip, `keras.applications.ResNet50` and `fit`. Each is a process, and a turn
   is an epoch. *Start to the end of the first epoch*: the first turn, from the start of the process.
-- *Ensemble*: `SnapshotEnsemble.predict`, which reads and checks its members' files, over `predict` of models that are
-  in memory.
+- *Ensemble*: `SnapshotEnsemble.predict`, which reads and checks its members' files, over `predict` of models that Keras
+  loads from the same files, and of models that are in memory.
 """
 
 

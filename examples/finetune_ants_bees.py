@@ -143,8 +143,7 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
     model.compile(
         make_optimizer(options.optimizer, eta_max, options.lambda_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # Given as "accuracy", Keras would create it inside the step, which TensorFlow then traces twice.
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+        metrics=["accuracy"],
         jit_compile=jit,
         steps_per_execution=steps if execution == "epoch" else execution,
     )

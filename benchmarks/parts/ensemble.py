@@ -1,7 +1,8 @@
 """Prediction with an ensemble of 1, 3 and 10 ResNet-50, beside as many models: time, and memory of the process.
 
-Time: an ensemble's prediction, with reading and checking its members' files, over as many of Keras's own `predict` of a
-model that is in memory, in turns in one process. Memory: the peak of a process that does nothing else.
+Time: an ensemble's prediction, with reading and checking its members' files, over as many of Keras's own `predict`: of
+a model into which the same files are loaded, and of one that is in memory, in turns in one process. Memory: the peak of
+a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,15 @@ def images(side: int) -> Any:
     return np.random.default_rng(0).uniform(0, 255, (IMAGES, side, side, 3)).astype("float32")
 
 
-def write(folder: Path, model: Any, members: int) -> None:
-    """As many snapshots of the same random weights."""
+def write(folder: Path, model: Any, members: int) -> list[Path]:
+    """As many snapshots of the same random weights. Returns their files."""
     manifest = Manifest(folder)
-    for cycle in range(1, members + 1):
-        file = f"cycle-{cycle:03d}_epoch-{cycle:04d}{SUFFIX}"
+    files = [f"cycle-{cycle:03d}_epoch-{cycle:04d}{SUFFIX}" for cycle in range(1, members + 1)]
+    for cycle, file in enumerate(files, 1):
         snapshot = Snapshot(cycle, cycle, cycle, 0.0, {}, file, "", keras.__version__, architecture(model))
         with weights_alone(model):
             manifest.add(snapshot, model.save_weights)
+    return [folder / file for file in files]
 
 
 def load(folder: Path, model: Any, members: int) -> Any:
@@ -95,18 +97,21 @@ def rows(settings: Settings) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model, x = network(side), images(side)
-        write(folder, model, max(MEMBERS))
+        files = write(folder, model, max(MEMBERS))
         model.predict(x, verbose=0)
         for members in MEMBERS:
             ensemble = load(folder, model, members)
             ensemble.predict(x[:33])
+            loaded, in_memory = f"{members} models, loaded from their files", f"{members} models in memory"
             turns = {
                 "ours": partial(seconds_of, partial(ensemble.predict, x)),
-                "theirs": partial(seconds_of, partial(predict_with_each, model, members, x)),
+                loaded: partial(seconds_of, partial(predict_with_each, model, files[:members], x)),
+                in_memory: partial(seconds_of, partial(predict_with_each, model, [None] * members, x)),
             }
             seconds = take_turns(turns, settings.rounds, settings.seconds / len(MEMBERS))
-            what, against = f"prediction of an ensemble, {members} members, {backend}", f"{members} models in memory"
-            yield ratio(what, against, seconds["ours"], seconds["theirs"], MOST_TIME)
+            for against in (loaded, in_memory):
+                what = f"prediction of an ensemble, {members} members, {backend}"
+                yield ratio(what, against, seconds["ours"], seconds[against], MOST_TIME)
         del model
         alone = child("ensemble", 1, side, folder)
         for members in MEMBERS[1:]:
@@ -125,9 +130,11 @@ def rows(settings: Settings) -> Iterator[Row]:
                 )
 
 
-def predict_with_each(model: Any, members: int, x: Any) -> None:
-    """As with so many models that are in memory."""
-    for _ in range(members):
+def predict_with_each(model: Any, files: Sequence[Path | None], x: Any) -> None:
+    """As with so many models: each loaded from a file into a model that is built, or, for None, in memory."""
+    for file in files:
+        if file is not None:
+            model.load_weights(file)
         model.predict(x, verbose=0)
 
 

@@ -7,6 +7,8 @@ import os
 import tempfile
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,6 +34,8 @@ MOST_OBLONG = 100
 DELETE = "Delete the file, so that it is downloaded again."
 # Pixels that an image may have: of two copies at 4 bytes each, 400 MB.
 MOST_PIXELS = 50_000_000
+# Each may hold an image of so many pixels.
+MOST_THREADS = 8
 # torchvision's list, which leaves out the stray imageNotFound.gif.
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 # Whatever a file is named. Pillow knows more: PostScript, which is a program, it would have run.
@@ -97,12 +101,12 @@ def load_or_draw(
     check_side("image_size", image_size)
     side = int(image_size) * 8 // 7
     try:
-        train, _ = load_data(path, max(side, 256))
-        _, val = load_data(path, side)
+        folder = find(path) or _download()
     except ConnectionError as error:
         text = "Training on DRAWN INSECTS instead of ants and bees: the accuracy says nothing about real images."
         warnings.warn(f"{error} {text}", stacklevel=2)
         return "drawn insects", *drawn_insects(image_size=side, seed=seed)
+    train, val = _load_split(folder / "train", max(side, 256)), _load_split(folder / "val", side)
     return "the real images", train, val
 
 
@@ -145,14 +149,17 @@ def _with_subfolders(folder: Path, name: str) -> Path:
 
 
 def _load_split(folder: Path, image_size: int) -> Split:
-    images, labels = [], []
+    files, labels = [], []
     for label, kind in enumerate(classes):
-        files = sorted(file for file in (folder / kind).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
+        of_class = sorted(file for file in (folder / kind).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not of_class:
             rule = "Each class must have at least one image."
             raise invalid(rule, f"no image in {folder / kind}", "Extract hymenoptera_data.zip again.")
-        images += [_decode(file, image_size) for file in files]
-        labels += [label] * len(files)
+        files += of_class
+        labels += [label] * len(of_class)
+    # Pillow decodes and resizes without Python's lock.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as threads:
+        images = list(threads.map(partial(_decode, size=image_size), files))
     return np.stack(images), np.array(labels, "int64")
 
 
