@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from examples.compare_schedules import Options, make_study
 from keras_sgdr._files import read_sealed
 from keras_sgdr.study import Study
+from keras_sgdr.study.results.statistics import ensemble_gains
 
 STUDIES = Path(__file__).parents[2] / "docs" / "study"
 PUBLISHED = sorted(path.parts[-3:-1] for path in STUDIES.glob("*/*/summary.md"))
@@ -52,15 +54,22 @@ def times(ours: Any, theirs: Any) -> str:
     return "{:.2f} [{:.2f}, {:.2f}]".format(*np.exp([logs.mean(), interval.low, interval.high]))
 
 
+def curves_of(*studies: Study) -> Any:
+    """Validation losses: a row for each seed that every schedule has, a column for each schedule and epoch."""
+    results = pd.concat([study.results for study in studies]).drop_duplicates(["schedule", "seed", "epoch"])
+    return results.pivot_table(index="seed", columns=["schedule", "epoch"], values="val_loss").dropna()
+
+
+def mean(curve: Any, first: int, last: int) -> Any:
+    """The geometric mean over epochs, of each seed."""
+    return np.exp(np.log(curve.loc[:, first:last]).mean(axis=1))
+
+
 def claims(study: Study) -> list[str]:
     """The numbers of docs/study/README.md on what was reported of the original experiment, in order."""
-    curves = study.results.pivot_table(index="seed", columns=["schedule", "epoch"], values="val_loss").dropna()
+    curves = curves_of(study)
     sgdr, decay, cosine = (curves[name] for name in ("SGDR (10, 2)", "step decay (60, 0.1)", "one cosine"))
     ensembles = study.ensembles.query("schedule == 'SGDR (10, 2)' and epoch == 70").set_index("seed")["val_loss"]
-
-    def mean(curve: Any, first: int, last: int) -> Any:
-        return np.exp(np.log(curve.loc[:, first:last]).mean(axis=1))
-
     return [
         f"{len(curves)} seeds",
         *(times(sgdr[end], mean(sgdr, end + 1, end + 5)) for end in (10, 30, 70)),
@@ -73,12 +82,38 @@ def claims(study: Study) -> list[str]:
     ]
 
 
-@pytest.mark.skipif(("paper", "step_decay") not in PUBLISHED, reason="it has no table yet")
-def test_what_is_said_of_the_original_experiment_is_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+def claims_on_short_cycles(step_decay: Study, cycles: Study) -> list[str]:
+    """Its numbers on T_0 = 1, T_mult = 2, over the seeds that every schedule has, in order."""
+    curves = curves_of(step_decay, cycles)
+    short, decay = curves["SGDR (1, 2)"], curves["step decay (60, 0.1)"]
+    lowest = curves.mean().groupby("schedule").idxmin()
+    ensemble = ensemble_gains(cycles.ensembles).loc["SGDR (1, 2)", 63]
+    rivals = [decay[100], curves["SGDR (10, 2)"][70], curves["one cosine"][100]]
+    return [
+        f"{len(curves)} seeds",
+        *(times(short[end], decay[100]) for end in (7, 15, 31, 63)),
+        f"{curves.mean()[lowest['SGDR (1, 2)']]:.3f} after {lowest['SGDR (1, 2)'][1]} epochs",
+        *(times(mean(short, 55, 63), rival) for rival in rivals),
+        "{:.3f} beside {:.3f}, {:.3f} and {:.3f}".format(*(end.std() for end in (short[63], *rivals))),
+        "{value:.3f} where its last member has {last:.3f}".format(**ensemble),
+        "{mean:+.3f} [{t_low:+.3f}, {t_high:+.3f}]".format(**ensemble),
+    ]
+
+
+def assert_said(claims: list[str]) -> None:
     text = (STUDIES / "README.md").read_text().partition("## The original experiment")[2]
     place = 0
-    for claim in claims(published("paper", "step_decay", monkeypatch)):
+    for claim in claims:
         place = text.index(claim, place) + len(claim)
+
+
+def test_what_is_said_of_the_original_experiment_is_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_said(claims(published("paper", "step_decay", monkeypatch)))
+
+
+def test_what_is_said_of_its_shortest_cycles_is_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = [published("paper", compare, monkeypatch) for compare in ("step_decay", "cycles")]
+    assert_said(claims_on_short_cycles(*studies))
 
 
 INTERVAL = re.compile(r"\[([+-]?\d\.\d+), ([+-]?\d\.\d+)\]")
