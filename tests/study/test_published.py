@@ -15,6 +15,7 @@ from examples.compare_schedules import Options, make_study
 from keras_sgdr._files import read_sealed
 from keras_sgdr.study import Study
 from keras_sgdr.study.results.statistics import ensemble_gains
+from keras_sgdr.study.results.tables import rows_of
 
 STUDIES = Path(__file__).parents[2] / "docs" / "study"
 PUBLISHED = sorted(path.parts[-3:-1] for path in STUDIES.glob("*/*/summary.md"))
@@ -87,7 +88,7 @@ def claims_on_short_cycles(step_decay: Study, cycles: Study) -> list[str]:
     curves = curves_of(step_decay, cycles)
     short, decay = curves["SGDR (1, 2)"], curves["step decay (60, 0.1)"]
     lowest = curves.mean().groupby("schedule").idxmin()
-    ensemble = ensemble_gains(cycles.ensembles).loc["SGDR (1, 2)", 63]
+    ensemble = rows_of(ensemble_gains(cycles.ensembles))["SGDR (1, 2)", 63]
     rivals = [decay[100], curves["SGDR (10, 2)"][70], curves["one cosine"][100]]
     return [
         f"{len(curves)} seeds",
