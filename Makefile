@@ -26,7 +26,7 @@ STUDY := $(or $(wildcard $(DEV)),.venv/study)
 	docs notebook wheel clean
 
 help:
-	@echo "make test          the tests of three backends and of parity, in 10 to 25 minutes"
+	@echo "make test          the tests of the backends and of parity, 10 to 25 minutes"
 	@echo "make test-all      the long tests: kills, clusters, whole examples, full parity"
 	@echo "make test-floor    the tests on the oldest versions that are admitted"
 	@echo "make test-gpu      the tests of each backend on a GPU, in five minutes (1)"
