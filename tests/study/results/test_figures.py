@@ -34,6 +34,7 @@ def results() -> DataFrame:
 
 @pytest.fixture(autouse=True)
 def no_window_opens() -> Iterator[None]:
+    plt.close("all")  # Those of other tests, such as the README's.
     yield
     assert plt.get_fignums() == []
 
