@@ -109,8 +109,8 @@ def rows(settings: Settings) -> Iterator[Row]:
                 in_memory: partial(seconds_of, partial(predict_with_each, model, [None] * members, x)),
             }
             seconds = take_turns(turns, settings.rounds, settings.seconds / len(MEMBERS))
+            what = f"prediction of an ensemble, {members} members, {backend}"
             for against in (loaded, in_memory):
-                what = f"prediction of an ensemble, {members} members, {backend}"
                 yield ratio(what, against, seconds["ours"], seconds[against], MOST_TIME)
         del model
         alone = child("ensemble", 1, side, folder)

@@ -87,13 +87,13 @@ def claims_on_short_cycles(step_decay: Study, cycles: Study) -> list[str]:
     """Its numbers on T_0 = 1, T_mult = 2, over the seeds that every schedule has, in order."""
     curves = curves_of(step_decay, cycles)
     short, decay = curves["SGDR (1, 2)"], curves["step decay (60, 0.1)"]
-    lowest = curves.mean().groupby("schedule").idxmin()
+    means = short.mean()
     ensemble = rows_of(ensemble_gains(cycles.ensembles))["SGDR (1, 2)", 63]
     rivals = [decay[100], curves["SGDR (10, 2)"][70], curves["one cosine"][100]]
     return [
         f"{len(curves)} seeds",
         *(times(short[end], decay[100]) for end in (7, 15, 31, 63)),
-        f"{curves.mean()[lowest['SGDR (1, 2)']]:.3f} after {lowest['SGDR (1, 2)'][1]} epochs",
+        f"{means.min():.3f} after {means.idxmin()} epochs",
         *(times(mean(short, 55, 63), rival) for rival in rivals),
         "{:.3f} beside {:.3f}, {:.3f} and {:.3f}".format(*(end.std() for end in (short[63], *rivals))),
         "{value:.3f} where its last member has {last:.3f}".format(**ensemble),
