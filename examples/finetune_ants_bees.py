@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -110,7 +111,9 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
         ValueError: If an option is out of range, or the weights or the folder of images do not fit.
     """
     start = time.perf_counter(), time.process_time()
-    keras.utils.set_random_seed(options.seed)
+    # Every layer's seed is drawn by Python's generator; Keras's function imports TensorFlow on each backend, in seconds.
+    seed = keras.utils.set_random_seed if keras.backend.backend() == "tensorflow" else random.seed
+    seed(options.seed)
     keras.config.set_dtype_policy(options.precision)
     if options.epochs < 1:
         raise ValueError(f"`epochs` must be a positive integer. Received: epochs={options.epochs}. Pass epochs=14.")

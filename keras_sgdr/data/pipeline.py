@@ -138,10 +138,13 @@ def _tf_dataset(arrays: tuple[Array, Array], batch_size: int, image_size: int, s
             data = data.repeat().take(rows)
     # Where no image is lost by it, a static batch size lets XLA compile one shape.
     data = data.batch(batch_size, drop_remainder=rows % batch_size == 0)
+    # What has neither branches nor loops need not be converted, which takes a second.
+    plain = tf.autograph.experimental.do_not_convert
     if seed is not None:
         # Each batch has its own seed: the crops depend neither on prefetching nor on the number of parallel calls.
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
+        @plain
         def augment(batch: tuple[Any, Any], batch_seed: Any) -> tuple[Any, Any]:
             images, labels = batch
             draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), batch_seed)
@@ -149,7 +152,7 @@ def _tf_dataset(arrays: tuple[Array, Array], batch_size: int, image_size: int, s
 
         data = tf.data.Dataset.zip(data, seeds).map(augment, num_parallel_calls=PARALLEL)
     else:
-        data = data.map(lambda images, labels: (center_crop(images, image_size), labels))
+        data = data.map(plain(lambda images, labels: (center_crop(images, image_size), labels)))
     return prefetched(data, -(-rows // batch_size))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -78,7 +79,9 @@ def resnet(
         scale = [1 / (255 * sd) for sd in SD]
         offset = [-mean / sd for mean, sd in zip(MEAN, SD, strict=True)]
         x = layers.Rescaling(scale, offset, dtype=dtype, name="preprocess")(x)
-    x = _conv_bn(x, 64, 7, 2, "conv1", "bn1")
+    pretrained = weights is not None and not (isinstance(weights, str) and weights == "none")
+    conv_bn = partial(_conv_bn, pretrained=pretrained)
+    x = conv_bn(x, 64, 7, 2, "conv1", "bn1")
     x = layers.ReLU(name="relu")(x)
     # torch pads with minus infinity; after a ReLU zero is the same.
     x = layers.ZeroPadding2D(1, data_format="channels_last", name="maxpool_pad")(x)
@@ -86,7 +89,7 @@ def resnet(
     for stage, blocks in enumerate(BLOCKS[depth]):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            x = _bottleneck(x, 64 * 2**stage, stride, f"layer{stage + 1}_{block}")
+            x = _bottleneck(conv_bn, x, 64 * 2**stage, stride, f"layer{stage + 1}_{block}")
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="avgpool")(x)
     bound = x.shape[-1] ** -0.5
     outputs = layers.Dense(
@@ -97,39 +100,43 @@ def resnet(
         name="fc",
     )(x)
     model = keras.Model(inputs, outputs, name=f"resnet{depth}")
-    if weights is not None and not (isinstance(weights, str) and weights == "none"):
+    if pretrained:
         published = isinstance(weights, str) and weights == "imagenet"
         load_state_dict(model, download_imagenet(depth) if published else weights)
     return model
 
 
-def _conv_bn(x: Any, filters: int, kernel: int, stride: int, conv: str, bn: str) -> Any:
+def _conv_bn(x: Any, filters: int, kernel: int, stride: int, conv: str, bn: str, pretrained: bool) -> Any:
     # With a stride "same" would pad by what the size of the image leaves, and not as torch does.
     if kernel > 1 and stride > 1:
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{conv}_pad")(x)
-    x = Conv2D(
+    # torch's kaiming_normal_(mode="fan_out", nonlinearity="relu"), which does not truncate.
+    initializer = VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    convolution = Conv2D(
         filters,
         kernel,
         stride,
         "same" if stride == 1 else "valid",
         use_bias=False,
         data_format="channels_last",
-        # torch's kaiming_normal_(mode="fan_out", nonlinearity="relu"), which does not truncate.
-        kernel_initializer=VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        # What is loaded need not be drawn before: on JAX that takes ten seconds, as each shape is compiled.
+        kernel_initializer="zeros" if pretrained else initializer,
         name=conv,
-    )(x)
+    )
+    x = convolution(x)
+    convolution.kernel_initializer = initializer
     return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=bn)(x)
 
 
-def _bottleneck(x: Any, filters: int, stride: int, name: str) -> Any:
+def _bottleneck(conv_bn: Callable[..., Any], x: Any, filters: int, stride: int, name: str) -> Any:
     shortcut = x
-    x = _conv_bn(x, filters, 1, 1, f"{name}_conv1", f"{name}_bn1")
+    x = conv_bn(x, filters, 1, 1, f"{name}_conv1", f"{name}_bn1")
     x = layers.ReLU(name=f"{name}_relu1")(x)
-    x = _conv_bn(x, filters, 3, stride, f"{name}_conv2", f"{name}_bn2")
+    x = conv_bn(x, filters, 3, stride, f"{name}_conv2", f"{name}_bn2")
     x = layers.ReLU(name=f"{name}_relu2")(x)
-    x = _conv_bn(x, EXPANSION * filters, 1, 1, f"{name}_conv3", f"{name}_bn3")
+    x = conv_bn(x, EXPANSION * filters, 1, 1, f"{name}_conv3", f"{name}_bn3")
     if stride > 1 or shortcut.shape[-1] != EXPANSION * filters:
         downsample = f"{name}_downsample_0", f"{name}_downsample_1"
-        shortcut = _conv_bn(shortcut, EXPANSION * filters, 1, stride, *downsample)
+        shortcut = conv_bn(shortcut, EXPANSION * filters, 1, stride, *downsample)
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.ReLU(name=f"{name}_relu3")(x)
