@@ -50,7 +50,7 @@ help:
 	@echo "make wheel         builds the package into dist/"
 	@echo "make clean         removes what was made here, .venv among it"
 	@echo
-	@echo "(1) Installs nothing: pass PYTHON=python3. (2) 20 to 25 minutes."
+	@echo "(1) Installs nothing: pass PYTHON=python3. (2) Up to an hour."
 
 # COVERAGE=1 counts lines on the way: see `coverage`.
 test: $(DEV)

@@ -57,7 +57,7 @@ BUDGETS: dict[Profile, dict[str, tuple[int, float, float]]] = {
         "flat": (40, 25, 180),
         "second_fit": (7, 25, 360),
         "ensemble": (5, 60, 420),
-        "epoch": (7, 150, 1200),
+        "epoch": (7, 150, 2400),
         "study": (5, 0, 1200),
         "together": (3, 60, 1200),
     },

@@ -33,7 +33,8 @@ Rows with one round have no spread.
   and validation with all input; ResNet-50, images of ants and bees. "PyTorch tutorial's loop" is that of the
   transfer-learning tutorial as published, with its four workers, on a ResNet-50. "Plain Keras" is
   `image_dataset_from_directory`, a random flip, `keras.applications.ResNet50` and `fit`. Each is a process, and a turn
-  is an epoch. *Start to the end of the first epoch*: the first turn, from the start of the process.
+  is an epoch. *Start to the end of the first epoch*: the first turn, from the start of the process, a new one in each
+  round.
 - *Ensemble*: `SnapshotEnsemble.predict`, which reads and checks its members' files, over `predict` of models that Keras
   loads from the same files, and of models that are in memory.
 """

@@ -111,7 +111,7 @@ def main(options: Options, callbacks: Sequence[keras.callbacks.Callback] = ()) -
         ValueError: If an option is out of range, or the weights or the folder of images do not fit.
     """
     start = time.perf_counter(), time.process_time()
-    # Every layer's seed is drawn by Python's generator; Keras's function imports TensorFlow on each backend, in seconds.
+    # Python's generator draws the seed of each layer. Keras's function imports TensorFlow on every backend: seconds.
     seed = keras.utils.set_random_seed if keras.backend.backend() == "tensorflow" else random.seed
     seed(options.seed)
     keras.config.set_dtype_policy(options.precision)

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.contenders.case import Case
 from benchmarks.parts.images import image_folder
 from benchmarks.rows import Row, ratio
@@ -18,6 +20,7 @@ from benchmarks.turns import Contender, ContenderError, round_by_round
 __all__ = ["rows"]
 
 TUTORIAL = "PyTorch tutorial's loop"
+STARTS = 3  # Rounds of first turns, on a CPU.
 AHEAD, ON_GPU = 1.0, 0.333  # The goals: no slower; on a GPU three times as fast as the tutorial's loop.
 
 
@@ -65,39 +68,50 @@ def rows(settings: Settings) -> Iterator[Row]:
         weights = os.environ.get("SGDR_WEIGHTS", "")
         case = Case(str(images), settings.size, settings.batch, epochs, weights, str(folder))
         running = contenders(settings, case, folder)
-        starts: dict[str, float] = {}
         absent: dict[str, str] = {}
+        starts = 1 if settings.gpu or settings.small else min(STARTS, settings.rounds)
         try:
             for backend in settings.backends:
                 peers = [TUTORIAL, *(name for name in (plain(backend), plain(backend, jit=False)) if name in running)]
                 names = [ours(backend), *peers]
-                start({name: running[name] for name in names if name not in {**starts, **absent}}, starts, absent)
-                first = {name: [starts[name]] for name in names if name in starts}
                 what = f"start to the end of the first epoch, {label}: {ours(backend)}"
-                yield from pairs(what, ours(backend), peers, first, absent, note, AHEAD)
+                first: dict[str, list[float]] = {}
+                # After each round: the rows of the last one replace those before, and stay if the job is stopped.
+                for first in first_turns({name: running[name] for name in names}, starts, absent):
+                    yield from pairs(what, ours(backend), peers, first, absent, note, AHEAD)
                 # Without ours there is nothing to race the peers for.
                 times = {name: running[name].turn for name in first if ours(backend) in first}
                 what = f"epoch of fine-tuning, {label}: {ours(backend)}"
                 goal = ON_GPU if settings.gpu else AHEAD
-                # After each round: the rows of the last one replace those before, and stay if the job is stopped.
                 for seconds in round_by_round(times, settings.rounds, settings.seconds / len(settings.backends)):
                     yield from pairs(what, ours(backend), peers, seconds, absent, note, goal)
-                for name in set(names) - {TUTORIAL}:
+                for name in names:
                     running[name].stop()
         finally:
             for contender in running.values():
                 contender.stop()
 
 
-def start(beginning: Mapping[str, Contender], starts: dict[str, float], absent: dict[str, str]) -> None:
-    """Take the first turn of each. Its seconds go into `starts`, or why it cannot take part into `absent`."""
-    for name, contender in beginning.items():
-        try:
-            starts[name] = contender.turn()
-            print(f"{name}: first epoch after {starts[name]:.1f} s", flush=True)
-        except ContenderError as error:
-            absent[name] = str(error)
-            contender.stop()
+def first_turns(
+    beginning: Mapping[str, Contender], rounds: int, absent: dict[str, str]
+) -> Iterator[dict[str, list[float]]]:
+    """The seconds of the first turns of each, after each round; every turn is of a new process, and the last goes on.
+
+    Who cannot take part comes into `absent`, with the reason.
+    """
+    order = np.random.default_rng(0)
+    seconds: dict[str, list[float]] = {name: [] for name in beginning if name not in absent}
+    for _ in range(rounds):
+        for name in order.permutation(list(seconds)):
+            beginning[name].stop()
+            try:
+                seconds[name].append(beginning[name].turn())
+                print(f"{name}: first epoch after {seconds[name][-1]:.1f} s", flush=True)
+            except ContenderError as error:
+                absent[name] = str(error)
+                beginning[name].stop()
+                del seconds[name]
+        yield seconds
 
 
 def pairs(

@@ -72,6 +72,8 @@ def resnet(
     fix = "Pass input_shape=(224, 224, 3)."
     valid = several and all(side is None or is_integer(side) for side in input_shape[:2])
     require(valid, rule, "input_shape", input_shape, fix)
+    if isinstance(weights, str) and weights == "none":
+        weights = None
     # Where computations are in half precision, images and logits stay in the precision of the variables.
     dtype = keras.config.dtype_policy().variable_dtype
     x = inputs = keras.Input(input_shape, name="images")
@@ -79,8 +81,7 @@ def resnet(
         scale = [1 / (255 * sd) for sd in SD]
         offset = [-mean / sd for mean, sd in zip(MEAN, SD, strict=True)]
         x = layers.Rescaling(scale, offset, dtype=dtype, name="preprocess")(x)
-    pretrained = weights is not None and not (isinstance(weights, str) and weights == "none")
-    conv_bn = partial(_conv_bn, pretrained=pretrained)
+    conv_bn = partial(_conv_bn, pretrained=weights is not None)
     x = conv_bn(x, 64, 7, 2, "conv1", "bn1")
     x = layers.ReLU(name="relu")(x)
     # torch pads with minus infinity; after a ReLU zero is the same.
@@ -100,7 +101,7 @@ def resnet(
         name="fc",
     )(x)
     model = keras.Model(inputs, outputs, name=f"resnet{depth}")
-    if pretrained:
+    if weights is not None:
         published = isinstance(weights, str) and weights == "imagenet"
         load_state_dict(model, download_imagenet(depth) if published else weights)
     return model

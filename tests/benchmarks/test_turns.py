@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.parts.epoch import first_turns
 from benchmarks.turns import LEAST_ROUNDS, Contender, ContenderError, take_turns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,21 @@ def test_a_contender_that_was_stopped_starts_anew(contenders: dict[str, Contende
     contenders["a"].stop()
     contenders["a"].turn()
     assert len(spans(tmp_path / "times")) == 2
+
+
+def test_first_turns_are_of_new_processes(contenders: dict[str, Contender], tmp_path: Path) -> None:
+    contenders["b"] = Contender([sys.executable, "-c", "raise SystemExit('no images')"], tmp_path / "b", {})
+    absent: dict[str, str] = {}
+    rounds = [{name: len(times) for name, times in each.items()} for each in first_turns(contenders, 2, absent)]
+    assert rounds == [{"a": 1, "c": 1}, {"a": 2, "c": 2}]
+    assert list(absent) == ["b"]
+    assert absent["b"].endswith("no images")
+    later = [contenders[name].turn() for name in "ac"]
+    turns = spans(tmp_path / "times")
+    assert len(turns) == 6
+    assert exclusive(turns)
+    # A new process has Python and NumPy to start before its turn.
+    assert max(later) < min(began - ended for (_, ended), (began, _) in pairwise(turns[:4]))
 
 
 @pytest.mark.parametrize(

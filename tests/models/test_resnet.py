@@ -45,6 +45,29 @@ def test_names_and_shapes_equal_torchvision(
     assert {name: tensor.shape for name, tensor in state_dict(model).items()} == theirs
 
 
+def test_what_is_loaded_is_not_drawn_before(new_resnet50: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+
+    def draw(self: Any, shape: Any, dtype: Any = None) -> Any:
+        drawn.append(shape)
+        return keras.ops.zeros(shape, dtype)
+
+    def built(weights: Any) -> tuple[keras.Model, int]:
+        drawn.clear()
+        keras.utils.set_random_seed(0)
+        return resnet(50, weights), len(drawn)
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+    random, of_random = built("none")
+    weights = state_dict(new_resnet50)
+    loaded, of_loaded = built({name: weights[name] for name in weights if not name.startswith("fc")})
+    assert (of_random, of_loaded) == (53, 0)
+    # The head, which the weights lack, is as it would have been, and so is what a copy of the model begins with.
+    np.testing.assert_array_equal(loaded.get_layer("fc").kernel, random.get_layer("fc").kernel)
+    assert [layer.get_config() for layer in loaded.layers] == [layer.get_config() for layer in random.layers]
+    np.testing.assert_array_equal(state_dict(loaded)["conv1.weight"], weights["conv1.weight"])
+
+
 def test_initial_weights_have_the_distributions_of_torchvision(new_resnet50: keras.Model) -> None:
     kernel = keras.ops.convert_to_numpy(new_resnet50.get_layer("layer4_0_conv2").kernel)
     # He et al. (2015) by fan-out, not truncated: a normal variable exceeds 3 SD in 0.27 % of the draws.

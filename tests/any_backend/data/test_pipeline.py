@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -166,3 +168,18 @@ def test_fit_and_evaluate_take_them(insects: tuple[Array, Array]) -> None:
     history = model.fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)
     assert len(history.history["val_loss"]) == 2
     assert model.predict(validation, verbose=0).shape == (10, 1)
+
+
+@pytest.mark.tensorflow
+def test_functions_are_not_converted(
+    insects: tuple[Array, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    # Autograph writes what it has converted into files there.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for training in (True, False):
+        batches(*insects, batch_size=4, image_size=32, training=training, on_device=False)
+    assert not list(tmp_path.iterdir())
+    tf.data.Dataset.range(2).map(lambda index: index + 1 if index else index)  # The control.
+    assert list(tmp_path.glob("*autograph*"))
