@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.contenders.case import Case
 from benchmarks.parts.images import image_folder
@@ -75,12 +75,13 @@ def rows(settings: Settings) -> Iterator[Row]:
                 peers = [TUTORIAL, *(name for name in (plain(backend), plain(backend, jit=False)) if name in running)]
                 names = [ours(backend), *peers]
                 what = f"start to the end of the first epoch, {label}: {ours(backend)}"
-                first: dict[str, list[float]] = {}
+                beginning = {name: partial(first_turn, name, running[name], absent) for name in names}
                 # After each round: the rows of the last one replace those before, and stay if the job is stopped.
-                for first in first_turns({name: running[name] for name in names}, starts, absent):
-                    yield from pairs(what, ours(backend), peers, first, absent, note, AHEAD)
+                for seconds in round_by_round(beginning, starts):
+                    yield from pairs(what, ours(backend), peers, seconds, absent, note, AHEAD)
                 # Without ours there is nothing to race the peers for.
-                times = {name: running[name].turn for name in first if ours(backend) in first}
+                taking_part = [name for name in names if not {name, ours(backend)} & absent.keys()]
+                times = {name: running[name].turn for name in taking_part}
                 what = f"epoch of fine-tuning, {label}: {ours(backend)}"
                 goal = ON_GPU if settings.gpu else AHEAD
                 for seconds in round_by_round(times, settings.rounds, settings.seconds / len(settings.backends)):
@@ -92,26 +93,22 @@ def rows(settings: Settings) -> Iterator[Row]:
                 contender.stop()
 
 
-def first_turns(
-    beginning: Mapping[str, Contender], rounds: int, absent: dict[str, str]
-) -> Iterator[dict[str, list[float]]]:
-    """The seconds of the first turns of each, after each round; every turn is of a new process, and the last goes on.
+def first_turn(name: str, contender: Contender, absent: dict[str, str]) -> float:
+    """Seconds of the first turn of a new process, which goes on.
 
-    Who cannot take part comes into `absent`, with the reason.
+    NaN for one that cannot take part, now or before; the reason comes into `absent`.
     """
-    order = np.random.default_rng(0)
-    seconds: dict[str, list[float]] = {name: [] for name in beginning if name not in absent}
-    for _ in range(rounds):
-        for name in order.permutation(list(seconds)):
-            beginning[name].stop()
-            try:
-                seconds[name].append(beginning[name].turn())
-                print(f"{name}: first epoch after {seconds[name][-1]:.1f} s", flush=True)
-            except ContenderError as error:
-                absent[name] = str(error)
-                beginning[name].stop()
-                del seconds[name]
-        yield seconds
+    contender.stop()
+    if name in absent:
+        return math.nan
+    try:
+        seconds = contender.turn()
+    except ContenderError as error:
+        absent[name] = str(error)
+        contender.stop()
+        return math.nan
+    print(f"{name}: first epoch after {seconds:.1f} s", flush=True)
+    return seconds
 
 
 def pairs(
