@@ -130,7 +130,7 @@ def _of_tensorflow(model: Any) -> Processes:
         return Processes()
     first = "chief" if "chief" in jobs else "worker"
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def summed(values: Any) -> Any:
         def of_the_first() -> Any:
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
